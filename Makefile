@@ -1,0 +1,38 @@
+# firstboot: the two commands are `make demo` and `make test`; each sets up what it needs.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: demo test lint clean setup
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo                  boot a virtual board twice and watch it introduce itself"
+	@echo "make test [ARGS=...]       lint and every test; ARGS go to pytest"
+	@echo "make lint                  ruff, and mypy on tools/"
+	@echo "make clean                 remove build/ and the virtual environment"
+
+setup: $(READY)
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	  || { echo "firstboot needs Python 3.10 or newer: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+	  || { echo "no venv module: on Debian, apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/python -m tools.demo
+
+test: lint
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf build $(VENV)
