@@ -1,0 +1,118 @@
+# Provisioning requests and answers as bytes: pure functions, used during the first boot only.
+# MIT licence, (c) 2026 the firstboot authors.
+#
+# Credentials are a dict: {"credentialsType": "ACCESS_TOKEN", "token"}, {"credentialsType": "MQTT_BASIC",
+# "clientId", "username", "password"} (None where a member is not set) or {"credentialsType":
+# "X509_CERTIFICATE", "certificate"} (base64 of the DER on one line; our own also carries "key").
+
+import io
+import json
+from micropython import const
+
+_MOST = const(8192)  # bytes of an answer; a certificate of RSA-4096 in base64 stays below 3 KiB
+
+
+class BadAnswer(ValueError):
+    """An answer that says nothing usable: args[0] is the reason (not_json, no_status, ...)."""
+
+
+class Refused(Exception):
+    """A well-formed refusal: args[0] is the server's status, NOT_FOUND or FAILURE."""
+
+
+def request(key, secret, name, credentials):
+    """The provisioning request (bytes of JSON) for device `name`.
+
+    `credentials`: the board's own, or None to have the server make some. The name is always sent: with
+    an omitted name every retry makes another device (contract 4.5).
+    """
+    doc = {"deviceName": name, "provisionDeviceKey": key, "provisionDeviceSecret": secret}
+    if credentials:
+        for member in credentials:
+            # An explicit null is an error to the server, never "absent" (contract 4.3).
+            if member != "key" and credentials[member] is not None:
+                doc["hash" if member == "certificate" else member] = credentials[member]
+    return json.dumps(doc).encode()
+
+
+def answer(data):
+    """The credentials (dict) that the answer `data` (bytes) grants.
+
+    Reads ThingsBoard's present form and those of the releases before 3.2 (contract 4.4 and 11). Raises
+    Refused, or BadAnswer when nothing can be believed.
+    """
+    if len(data) > _MOST:
+        raise BadAnswer("too_large")
+    if data == b"\x08\x02":
+        raise Refused("NOT_FOUND")  # protobuf, the server's reply to an empty request (contract 4.2)
+    doc = _parse(data)
+    if not isinstance(doc, dict):
+        raise BadAnswer("not_object")
+    status = doc.get("status", doc.get("provisionDeviceStatus"))
+    if not isinstance(status, str):
+        raise BadAnswer("no_status")
+    if doc.get("provisionDeviceStatus", status) != status:
+        raise BadAnswer("ambiguous")
+    if status in ("NOT_FOUND", "FAILURE"):
+        raise Refused(status)
+    if status != "SUCCESS":
+        raise BadAnswer("unknown_status")
+    return _credentials(doc, doc.get("credentialsType"))
+
+
+def _parse(data):
+    try:
+        # The line end is there for MicroPython's parser, which reads one character past the value.
+        stream = io.StringIO(str(data, "utf-8") + "\n")
+        doc = json.load(stream)
+        rest = stream.getvalue()[stream.tell() - 1 :]
+    except (ValueError, RuntimeError):  # CPython: RecursionError for deep nesting
+        raise BadAnswer("not_json")
+    # MicroPython stops after the first value, CPython objects to what follows it.
+    if rest.strip():
+        raise BadAnswer("not_json")
+    return doc
+
+
+def _credentials(doc, kind):
+    value = doc.get("credentialsValue")
+    if kind == "MQTT_BASIC":
+        return _basic(value)
+    if kind == "ACCESS_TOKEN":
+        member = "token"
+        value = value or doc.get("accessToken") or doc.get("credentialsId")
+    elif kind == "X509_CERTIFICATE":
+        member = "certificate"
+    else:
+        raise BadAnswer("unsupported_type" if kind == "LWM2M_CREDENTIALS" else "unknown_type")
+    if value is None or value == "":
+        raise BadAnswer("no_value")
+    return {"credentialsType": kind, member: _text(value)}
+
+
+def _basic(value):
+    if isinstance(value, str):  # before 3.2 the object came as text
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise BadAnswer("wrong_value_type")
+    if value is None:
+        raise BadAnswer("no_value")
+    if not isinstance(value, dict):
+        raise BadAnswer("wrong_value_type")
+    client, user, password = [_text(value.get(m) or None) for m in ("clientId", "userName", "password")]
+    # What the server itself can match (contract 4.5): an id, and a password only beside a user name.
+    if not (client or user) or password and not user:
+        raise BadAnswer("incomplete")
+    return {"credentialsType": "MQTT_BASIC", "clientId": client, "username": user, "password": password}
+
+
+def _text(value):
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise BadAnswer("wrong_value_type")
+    for c in value:
+        if ord(c) < 32 or ord(c) == 127:
+            raise BadAnswer("bad_characters")
+    return value

@@ -1,0 +1,81 @@
+# The identity on flash: what this board is to the server. MIT licence, (c) 2026 the firstboot authors.
+#
+# A record is a CRC-32 and the JSON of [sequence number, state, credentials]. Two slots are written in turn, so
+# that a write that dies half-way leaves the other one; further slots (NVS) get a copy of every record.
+
+import json
+import os
+from binascii import crc32
+
+from .log import log
+
+# The states of a record; provision.py has the transitions between them.
+EMPTY = 0
+CANDIDATE = 1
+ASKED = 2
+VERIFYING = 3
+VERIFIED = 4
+
+
+class FileSlot:
+    """A record in a file of its own, replaced in one step (temporary file, close, rename)."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def read(self):
+        """The bytes of the record; b"" when there is none."""
+        try:
+            with open(self.path, "rb") as f:
+                return f.read()
+        except OSError:
+            return b""
+
+    def write(self, data):
+        """Replace the record; OSError (flash full) leaves the old one."""
+        new = self.path + ".new"
+        with open(new, "wb") as f:
+            f.write(data)
+        os.rename(new, self.path)
+
+
+def _pack(record):
+    body = json.dumps(record).encode()
+    return b"%08x" % crc32(body) + body
+
+
+def _unpack(data):
+    """The record in `data`, or None where the CRC or the shape does not hold."""
+    try:
+        if int(data[:8], 16) != crc32(data[8:]):
+            return None
+        seq, state, credentials = json.loads(data[8:])
+    except (ValueError, TypeError):
+        return None
+    if isinstance(seq, int) and state in (EMPTY, CANDIDATE, ASKED, VERIFYING, VERIFIED):
+        return seq, state, credentials
+    return None
+
+
+class Store:
+    """The identity record in `slots` (objects with read() and write(data)); the first two are written in turn."""
+
+    def __init__(self, slots):
+        self.slots = slots
+        self.seq, self.state, self.credentials = 0, EMPTY, None
+        for slot in slots:
+            record = _unpack(slot.read())
+            if record and record[0] > self.seq:
+                self.seq, self.state, self.credentials = record
+
+    def save(self, state, credentials):
+        """Write the record, then remember it. OSError: nothing was changed, neither here nor on flash."""
+        seq = self.seq + 1
+        data = _pack((seq, state, credentials))
+        self.slots[seq & 1].write(data)
+        self.seq, self.state, self.credentials = seq, state, credentials
+        for slot in self.slots[2:]:
+            try:
+                slot.write(data)
+            except OSError as e:
+                log("flash: no copy of the identity:", e)
