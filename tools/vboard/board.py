@@ -1,0 +1,298 @@
+"""The host's side of a virtual board: power, reset, the log, and what the flash and the pins did."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..build import compile_file
+from ..vm import Vm, cache, find
+from .image import BLOCK, Image
+
+_DEVICE = Path(__file__).parent / "device"
+_EVENTS = 3
+_RESET = 64  # exit codes of device/machine.py
+_POWER_OFF = 63
+
+_ESP32_STATS = {
+    "STAT_IDLE": 1000,
+    "STAT_CONNECTING": 1001,
+    "STAT_GOT_IP": 1010,
+    "STAT_NO_AP_FOUND": 201,
+    "STAT_WRONG_PASSWORD": 202,
+    "STAT_BEACON_TIMEOUT": 200,
+    "STAT_ASSOC_FAIL": 203,
+    "STAT_HANDSHAKE_TIMEOUT": 204,
+}
+_RP2_STATS = {
+    "STAT_IDLE": 0,
+    "STAT_CONNECTING": 1,
+    "STAT_GOT_IP": 3,
+    "STAT_CONNECT_FAIL": -1,
+    "STAT_NO_AP_FOUND": -2,
+    "STAT_WRONG_PASSWORD": -3,
+}
+
+# The ports' own numbers and names. A machine.reset() is a watchdog reset to the RP2.
+KINDS: dict[str, dict[str, Any]] = {
+    "ESP32_GENERIC": {
+        "machine": "Generic ESP32 module with ESP32",
+        "causes": {"PWRON_RESET": 1, "HARD_RESET": 2, "WDT_RESET": 3, "DEEPSLEEP_RESET": 4, "SOFT_RESET": 5},
+        "after_reset": "HARD_RESET",
+        "watchdog_most": 2**31 // 1000,
+        "led": None,
+        "stats": _ESP32_STATS,
+    },
+    "RPI_PICO_W": {
+        "machine": "Raspberry Pi Pico W with RP2040",
+        "causes": {"PWRON_RESET": 1, "WDT_RESET": 3},
+        "after_reset": "WDT_RESET",
+        "watchdog_most": 8388,
+        "led": "LED",
+        "stats": _RP2_STATS,
+    },
+}
+
+
+@dataclass
+class WifiPlan:
+    """What the radio finds: networks with their passwords, and when they are out of reach.
+
+    `down`: spans of (from, until) seconds since the boot. A lost network keeps new connections from being made;
+    what is open already is cut by the server side's fault plan.
+    """
+
+    networks: dict[str, str] = field(default_factory=lambda: {"lab": "lab-password"})
+    join_ms: int = 20
+    down: list[tuple[float, float]] = field(default_factory=list)
+
+
+@dataclass
+class PowerCut:
+    """The power goes at flash operation `at` (1 is the first of the boot; programs and erases count).
+
+    `torn`: how much of that operation is still done: "before" none of it, "half", or "after" all of it.
+    """
+
+    at: int
+    torn: str = "half"
+
+
+@dataclass
+class Run:
+    """What a board did: the log with seconds since power-on, resets, pins, and how it ended."""
+
+    lines: list[tuple[float, str]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    boots: int = 0
+    ended: str = ""  # "found", "timeout", "idle" (main.py returned), "crash", "power cut", "killed"
+
+    @property
+    def log(self) -> str:
+        """The log as text."""
+        return "\n".join(line for _, line in self.lines)
+
+    def has(self, pattern: str) -> bool:
+        """Whether some line of the log matches the regular expression."""
+        return re.search(pattern, self.log) is not None
+
+    def event(self, name: str) -> list[Any]:
+        """The values of every event called `name` ("held", "idle", "pin", "cut")."""
+        return [event[name] for event in self.events if name in event]
+
+
+class VirtualBoard:
+    """A board with the flash in `image`. Power it with run(), or start() and stop().
+
+    `heap`: bytes of the MicroPython heap. `uid`: unique_id(), by default made from the image's path, so that a
+    board keeps it. `seed`: a number makes os.urandom() repeatable. `echo`: called with each log line.
+    """
+
+    def __init__(
+        self,
+        image: Image,
+        kind: str = "ESP32_GENERIC",
+        heap: int = 128 * 1024,
+        *,
+        uid: bytes | None = None,
+        wifi: WifiPlan | None = None,
+        cut: PowerCut | None = None,
+        seed: int | None = None,
+        echo: Callable[[str], None] | None = None,
+    ) -> None:
+        self.image = image
+        self.kind = kind
+        self.heap = heap
+        digest = hashlib.sha256(str(image.path.resolve()).encode()).digest()
+        self.uid = uid or digest[: 6 if kind.startswith("ESP32") else 8]
+        self.wifi = wifi or WifiPlan()
+        self.cut = cut
+        self.seed = seed
+        self.echo = echo
+        self.run_so_far = Run()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread: threading.Thread | None = None
+        self._changed = threading.Condition()
+        self._off = False
+
+    @property
+    def mac(self) -> str:
+        """The radio's MAC as the name's template has it."""
+        return self._mac().hex()
+
+    def __enter__(self) -> VirtualBoard:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> VirtualBoard:
+        """Power on; the log is collected from here on."""
+        self._off = False
+        self.run_so_far = Run()
+        self._thread = threading.Thread(target=self._live, daemon=True)
+        self._thread.start()
+        return self
+
+    def stop(self) -> Run:
+        """Cut the power, if there still is any, and return what the board did."""
+        self._off = True
+        with contextlib.suppress(AttributeError, ProcessLookupError):
+            self._process.kill()  # type: ignore[union-attr]
+        if self._thread:
+            self._thread.join()
+        return self.run_so_far
+
+    def run(self, until: str | Callable[[Run], bool] | None = None, timeout: float = 20) -> Run:
+        """Power on, wait until the log matches `until` (or the callable says so) or the board ends, power off."""
+        self.start()
+        run = self.run_so_far
+        found = (lambda r: r.has(until)) if isinstance(until, str) else until
+        if not self.wait(lambda r: bool(r.ended) or (found is not None and found(r)), timeout):
+            run.ended = "timeout"
+        elif not run.ended:
+            run.ended = "found"
+        return self.stop()
+
+    def wait(self, until: str | Callable[[Run], bool], timeout: float = 20) -> bool:
+        """Wait for a running board's log to match `until` (or for the callable); False after `timeout` seconds."""
+        found = (lambda r: r.has(until)) if isinstance(until, str) else until
+        with self._changed:
+            return self._changed.wait_for(lambda: found(self.run_so_far), timeout)
+
+    def _live(self) -> None:
+        run, began, cause = self.run_so_far, time.monotonic(), "PWRON_RESET"
+        causes = KINDS[self.kind]["causes"]
+        while not self._off:
+            code = self._boot(cause, run, began)
+            names = [name for name in causes if causes[name] == code - _RESET]
+            if code == -signal.SIGALRM:
+                cause = "WDT_RESET"
+            elif names:
+                cause = names[0]
+            else:
+                ends = {0: "idle", _POWER_OFF: "power cut", -signal.SIGKILL: "killed"}
+                run.ended = run.ended or ends.get(code, "crash")
+                break
+        with self._changed:
+            self._changed.notify_all()
+
+    def _boot(self, cause: str, run: Run, began: float) -> int:
+        command, env = self._command(cause)
+        read, write = os.pipe()
+        with open(read, "rb") as events:
+            # dup2() leaves the pipe at the descriptor that device/vboard.py opens.
+            self._process = process = subprocess.Popen(
+                ["/bin/sh", "-c", f'exec {_EVENTS}>&{write} && exec "$@"', "sh", *command],
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=(write,),
+            )
+            os.close(write)
+            run.boots += 1
+            if self._off:
+                process.kill()
+            teller = threading.Thread(target=self._listen, args=(events, run), daemon=True)
+            teller.start()
+            assert process.stdout is not None
+            for raw in process.stdout:
+                line = raw.decode(errors="replace").rstrip()
+                with self._changed:
+                    run.lines.append((time.monotonic() - began, line))
+                    self._changed.notify_all()
+                if self.echo:
+                    self.echo(line)
+            process.stdout.close()
+            teller.join()
+        return process.wait()
+
+    def _listen(self, events: Any, run: Run) -> None:
+        for raw in events:
+            with self._changed:
+                run.events.append(json.loads(raw))
+                self._changed.notify_all()
+
+    def _mac(self) -> bytes:
+        return self.uid if len(self.uid) == 6 else b"\x28\xcd" + self.uid[-4:]
+
+    def _command(self, cause: str) -> tuple[list[str], dict[str, str]]:
+        kind = KINDS[self.kind]
+        nvs = self.image.nvs
+        if kind["machine"].endswith("ESP32"):
+            nvs.touch()
+        spec = {
+            **kind,
+            "image": str(self.image.path.resolve()),
+            "block": BLOCK,
+            "blocks": self.image.path.stat().st_size // BLOCK,
+            "nvs": str(nvs.resolve()) if nvs.exists() else None,
+            "uid": list(self.uid),
+            "mac": list(self._mac()),
+            "cause": kind["causes"][cause],
+            "wifi": {
+                "networks": self.wifi.networks,
+                "join_ms": self.wifi.join_ms,
+                "down": [[int(a * 1000), int(b * 1000)] for a, b in self.wifi.down],
+            },
+            "cut": self.cut.at if self.cut else 0,
+            "torn": ("before", "half", "after").index(self.cut.torn) if self.cut else 0,
+            "seed": self.seed,
+        }
+        env = {"MICROPYPATH": str(_device()), "VBOARD": json.dumps(spec), "PATH": os.environ.get("PATH", "")}
+        return [*_vm().command, "-X", f"heapsize={self.heap}", "-m", "vboard"], env
+
+
+@functools.cache
+def _vm() -> Vm:
+    """The VM, looked for once in this process."""
+    return find()
+
+
+@functools.cache
+def _device() -> Path:
+    """The folder with the compiled device program."""
+    files = {path.stem: compile_file(path) for path in sorted(_DEVICE.glob("*.py"))}
+    digest = hashlib.sha256(b"".join(files.values())).hexdigest()[:16]
+    folder = cache() / f"device-{digest}"
+    if not folder.exists():
+        part = cache() / f"device-{digest}.{os.getpid()}.{threading.get_ident()}"
+        part.mkdir()
+        for name, data in files.items():
+            (part / f"{name}.mpy").write_bytes(data)
+        with contextlib.suppress(OSError):  # another process was quicker
+            part.rename(folder)
+    return folder

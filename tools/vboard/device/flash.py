@@ -1,0 +1,54 @@
+# The board's flash: a block device on a file that the host opened before, for VfsLfs2.
+#
+# It counts program and erase operations, and at the one where the power is to go it does the first part of the
+# operation, or nothing, or all of it, and ends the VM at once: no `finally`, no flush.
+
+import machine
+
+
+class Flash:
+    def __init__(self, spec, tell):
+        self.file = open(spec["image"], "r+b")
+        self.block = spec["block"]
+        self.blocks = spec["blocks"]
+        self.cut = spec["cut"]
+        self.torn = spec["torn"]
+        self.tell = tell
+        self.operations = 0
+        self.erased = b"\xff" * 256
+
+    def readblocks(self, n, buffer, offset=0):
+        self.file.seek(n * self.block + offset)
+        self.file.readinto(buffer)
+
+    def writeblocks(self, n, buffer, offset=None):
+        if offset is None:
+            self.ioctl(6, n)
+            offset = 0
+        self._operation(n * self.block + offset, buffer)
+
+    def ioctl(self, operation, argument):
+        if operation == 4:
+            return self.blocks
+        if operation == 5:
+            return self.block
+        if operation == 6:
+            self._operation(argument * self.block, None)
+            return 0
+
+    def _operation(self, start, buffer):
+        self.operations += 1
+        if self.operations == self.cut:
+            size = self.block if buffer is None else len(buffer)
+            self._write(start, buffer, (0, size // 2, size)[self.torn])
+            self.tell(cut=self.operations)
+            machine.power_off()
+        self._write(start, buffer, self.block if buffer is None else len(buffer))
+
+    def _write(self, start, buffer, size):
+        self.file.seek(start)
+        if buffer is not None:
+            self.file.write(buffer[:size] if size < len(buffer) else buffer)
+            return
+        while size > 0:
+            size -= self.file.write(self.erased[: min(size, 256)])

@@ -1,0 +1,91 @@
+# The port's `machine`, as far as firmware of this kind needs it.
+
+import array
+import time
+
+import ffi
+
+_libc = ffi.open("libc.so.6")
+_exit = _libc.func("v", "_exit", "i")
+_setitimer = _libc.func("i", "setitimer", "ipp")
+
+# The host reads these exit codes: 64 + reset cause, or the power is gone.
+_RESET = 64
+_POWER_OFF = 63
+
+
+def start(spec, tell):
+    global _spec, _tell
+    _spec = spec
+    _tell = tell
+    globals().update(spec["causes"])
+
+
+def power_off():
+    _exit(_POWER_OFF)
+
+
+def unique_id():
+    return bytes(_spec["uid"])
+
+
+def reset():
+    _exit(_RESET + _spec["causes"][_spec["after_reset"]])
+
+
+def soft_reset():
+    _exit(_RESET + _spec["causes"].get("SOFT_RESET", 0))
+
+
+def reset_cause():
+    return _spec["cause"]
+
+
+def freq(value=None):
+    return 160000000
+
+
+def idle():
+    time.sleep_ms(1)
+
+
+class WDT:
+    # Not fed in time, the kernel's alarm ends the VM, wherever it hangs.
+    def __init__(self, id=0, timeout=5000):
+        if timeout > _spec["watchdog_most"]:
+            raise ValueError("timeout exceeds %d" % _spec["watchdog_most"])
+        self._timer = array.array("l", (0, 0, timeout // 1000, timeout % 1000 * 1000))
+        self.feed()
+
+    def feed(self):
+        _setitimer(0, self._timer, None)
+
+
+class Pin:
+    IN = 0
+    OUT = 1
+    PULL_UP = 1
+
+    def __init__(self, id, mode=IN, pull=None, value=0):
+        if isinstance(id, str) and id != _spec["led"]:
+            raise ValueError("unknown named pin \"%s\"" % id)
+        self.id = id
+        self._value = value
+
+    def value(self, value=None):
+        if value is None:
+            return self._value
+        if value != self._value:
+            _tell(pin=self.id, value=int(value))
+        self._value = int(value)
+
+    __call__ = value
+
+    def on(self):
+        self.value(1)
+
+    def off(self):
+        self.value(0)
+
+    def toggle(self):
+        self.value(not self._value)

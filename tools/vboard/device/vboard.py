@@ -1,0 +1,63 @@
+# What the virtual board is made of, on the VM's side of the flash: mounts the image, puts the board's modules
+# where a port has them, and starts /main.py. The firmware does not know that this exists.
+
+import json
+import os
+import sys
+import vfs
+
+import flash
+
+EVENTS = 3  # file descriptor of the pipe to the host
+
+
+def boot():
+    spec = json.loads(os.getenv("VBOARD"))
+    events = open(EVENTS, "wb")
+
+    def tell(**event):
+        events.write(json.dumps(event).encode() + b"\n")
+
+    device = flash.Flash(spec, tell)
+    import machine
+    import network
+    import vos
+    import vsocket
+
+    machine.start(spec, tell)
+    network.start(spec)
+    vos.start(spec)
+    modules = sys.modules
+    modules["os"] = modules.pop("vos")
+    modules["socket"] = modules.pop("vsocket")
+    if spec["nvs"]:
+        import esp32
+
+        esp32.start(spec)
+    for name in ("flash", "vboard"):
+        modules.pop(name, None)
+    sys.argv.clear()
+    sys.path.clear()
+    sys.path.extend(("", "/lib"))
+    vfs.umount("/")
+    vfs.mount(vfs.VfsLfs2(device), "/")
+    return tell
+
+
+def main(tell):
+    import gc
+
+    gc.collect()
+    tell(held=gc.mem_alloc())
+    for name in ("/boot.py", "/main.py"):
+        try:
+            with open(name) as f:
+                source = f.read()
+        except OSError:
+            continue
+        exec(compile(source, name, "exec"), {"__name__": "__main__"})
+    gc.collect()
+    tell(idle=gc.mem_alloc())
+
+
+main(boot())

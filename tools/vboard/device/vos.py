@@ -1,0 +1,39 @@
+# `os` as the firmware sees it: the VM's own, on a machine that calls itself what the board does.
+
+import os as _os
+
+for _name in dir(_os):
+    if _name[0] != "_":
+        globals()[_name] = getattr(_os, _name)
+
+
+def start(spec):
+    global _machine
+    _machine = spec["machine"]
+    if spec["seed"] is not None:
+        global urandom
+        urandom = _Seeded(spec["seed"])
+
+
+def uname():
+    return (_port(), "vboard", "1.25.0", "", _machine)
+
+
+def _port():
+    return "rp2" if "RP2" in _machine else "esp32"
+
+
+class _Seeded:
+    # A repeatable random source, for tests that compare two boots: SHA-256 in counter mode.
+    def __init__(self, seed):
+        self.seed = seed
+        self.count = 0
+
+    def __call__(self, size):
+        from hashlib import sha256
+
+        data = b""
+        while len(data) < size:
+            self.count += 1
+            data += sha256(b"%d/%d" % (self.seed, self.count)).digest()
+        return data[:size]

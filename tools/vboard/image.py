@@ -1,0 +1,75 @@
+"""A board's flash in a file: a littlefs2 image, and beside it what the ESP32 keeps in NVS."""
+
+from __future__ import annotations
+
+import posixpath
+from pathlib import Path
+
+from littlefs import LittleFS, LittleFSError
+
+BLOCK = 4096
+BLOCKS = 256  # 1 MiB; the boards' file systems have 848 KiB (Pico W) to 2 MiB (ESP32)
+
+
+class Image:
+    """The flash image in the file `path`; `.nvs` beside it is a partition of its own and survives format()."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    @property
+    def nvs(self) -> Path:
+        """The file with the ESP32's NVS partition."""
+        return self.path.with_name(self.path.name + ".nvs")
+
+    def format(self, blocks: int = BLOCKS) -> Image:
+        """Lay an empty file system, whatever was there."""
+        fs = LittleFS(block_size=BLOCK, block_count=blocks)
+        self.path.write_bytes(fs.context.buffer)
+        return self
+
+    def put(self, files: dict[str, bytes]) -> None:
+        """Write `files` (path on the board -> content), making folders as needed."""
+        fs = self._mount()
+        for path, data in files.items():
+            folder = posixpath.dirname(path)
+            if folder not in ("", "/"):
+                fs.makedirs(folder, exist_ok=True)
+            with fs.open(path, "wb") as f:
+                f.write(data)
+        self.path.write_bytes(fs.context.buffer)
+
+    def get(self, path: str) -> bytes:
+        """The content of a file; FileNotFoundError."""
+        with self._mount().open(path, "rb") as f:
+            return f.read()
+
+    def remove(self, path: str) -> None:
+        """Remove a file; FileNotFoundError."""
+        fs = self._mount()
+        fs.remove(path)
+        self.path.write_bytes(fs.context.buffer)
+
+    def ls(self) -> dict[str, int]:
+        """Path -> size in bytes of every file."""
+        fs = self._mount()
+        found = {}
+        for folder, _, names in fs.walk("/"):
+            for name in names:
+                path = posixpath.join(folder, name)
+                found[path] = fs.stat(path).size
+        return found
+
+    def exists(self, path: str) -> bool:
+        """Whether there is such a file."""
+        return path in self.ls()
+
+    def _mount(self) -> LittleFS:
+        data = bytearray(self.path.read_bytes())
+        fs = LittleFS(block_size=BLOCK, block_count=len(data) // BLOCK, mount=False)
+        fs.context.buffer = data
+        try:
+            fs.mount()
+        except LittleFSError as e:
+            raise ValueError(f"{self.path} holds no littlefs file system ({e})") from e
+        return fs
