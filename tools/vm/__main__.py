@@ -1,28 +1,30 @@
-"""`python -m tools.vm`: fetch the VM if need be and say which one it is."""
-
-from __future__ import annotations
+"""`python -m tools.vm`: which VM do the virtual boards run on? Fetches it if need be."""
 
 import json
-import shlex
 import sys
+from typing import Annotated
 
 import typer
 
-from . import VmError, find
+from . import VmError, find, umqtt_simple
 
 
-def main(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
-    """Find or fetch the MicroPython unix VM, and print its command, version and object size."""
+def main(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """Print the MicroPython VM's path, version and object size, and where umqtt.simple is."""
     try:
-        vm = find()
-    except VmError as e:
-        print(f"tools.vm: {e}", file=sys.stderr)
-        raise typer.Exit(1) from e
-    version = ".".join(map(str, vm.version))
+        vm, umqtt = find(), umqtt_simple()
+    except VmError as error:
+        print(f"vm: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
     if as_json:
-        print(json.dumps({"command": vm.command, "version": version, "bits": vm.bits}))
+        facts = {"command": vm.command, "version": vm.release, "word": vm.word, "source": vm.source}
+        print(json.dumps({**facts, "umqtt_simple": str(umqtt)}))
     else:
-        print(f"MicroPython {version}, {vm.bits}-bit objects: {shlex.join(vm.command)}")
+        print(f"path          {vm.path}")
+        print(f"version       {vm.release} ({vm.source})")
+        print(f"object size   {vm.word} bytes")
+        print(f"umqtt.simple  {umqtt}")
 
 
-typer.run(main)
+if __name__ == "__main__":
+    typer.run(main)

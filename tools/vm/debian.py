@@ -1,128 +1,124 @@
-"""Fetch MicroPython's i386 package and what it links to from Debian's archive into a folder.
+"""Fetch Debian's 32-bit MicroPython and its libraries into a folder, with apt's signature checks and no root.
 
-The archive's address, and the keys that sign it, are those of the system's own apt sources. apt checks the
-signatures; its state, cache and package lists live in a temporary folder, so the system does not notice.
+apt-get works on private state folders, so the system's package lists, cache and configuration stay as they are.
+Archive and keyring are those of the system's own apt sources.
 """
 
-from __future__ import annotations
-
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-# micropython is in Debian 13 and later. The older suite comes first: its version does not change any more. The
-# next ones stand in when a mirror is in the middle of an update.
-SUITES = ("trixie", "forky", "sid")
-_LIBRARIES = "usr/lib/i386-linux-gnu"
+from .errors import VmError
+from .sources import Archive, archives
+
+# The first release that has the package, then the next one, for an archive that is out of step with itself.
+SUITES = ("trixie", "forky")
+
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+_TOOLS = ("apt-get", "dpkg-deb")
+_APT_SECONDS = 600
 
-_WAYS_OUT = """
-Two ways out:
-  - set MICROPYTHON to a MicroPython unix VM, 1.23 or newer, built with VfsLfs2 and tls
-    (make -C ports/unix VARIANT=standard in MicroPython's tree; 32-bit with MICROPY_FORCE_32BIT=1)
-  - run this on Debian, where it is fetched from the archive that apt uses"""
-
-
-def command(root: Path) -> tuple[str, ...]:
-    """The command that starts the VM unpacked in `root`; empty when there is none."""
-    libraries, loader, binary = root / _LIBRARIES, None, root / "usr/bin/micropython"
-    for place in (libraries / "ld-linux.so.2", root / "usr/lib/ld-linux.so.2", root / "lib/ld-linux.so.2"):
-        if place.exists():
-            loader = place
-            break
-    if loader is None or not binary.exists():
-        return ()
-    return (str(loader), "--library-path", str(libraries), str(binary))
-
-
-def fetch(root: Path) -> None:
-    """Unpack Debian's i386 MicroPython into `root`, which appears in one step. VmError says what went wrong."""
-    from . import VmError
-
-    if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
-        raise VmError("no MicroPython VM, and this is not a Debian-like machine." + _WAYS_OUT)
-    archives = _archives()
-    if not archives:
-        raise VmError("no MicroPython VM, and apt has no Debian archive among its sources." + _WAYS_OUT)
-    said = ""
-    for uri, keyring in archives:
-        for suite in SUITES:
-            print(f"fetching MicroPython's unix VM from Debian {suite} (once) ...", file=sys.stderr, flush=True)
-            with tempfile.TemporaryDirectory(dir=root.parent) as folder:
-                try:
-                    _download(Path(folder), uri, keyring, suite)
-                except subprocess.CalledProcessError as e:
-                    said = e.stderr.strip()
-                    continue
-                shutil.rmtree(root, ignore_errors=True)
-                (Path(folder) / "root").rename(root)
-                return
-    raise VmError(f"no MicroPython VM, and apt could not fetch one:\n{said}" + _WAYS_OUT)
+# The hooks that are cleared would empty the system's package cache in some container images.
+_CONFIG = """
+#clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+#clear DPkg::Pre-Install-Pkgs;
+#clear DPkg::Post-Invoke;
+APT::Architecture "i386";
+#clear APT::Architectures;
+APT::Architectures "i386";
+APT::Install-Recommends "false";
+APT::Sandbox::User "{user}";
+Acquire::Languages "none";
+Acquire::Retries "3";
+Dir::Etc::sourcelist "{root}/debian.sources";
+Dir::Etc::sourceparts "/dev/null";
+Dir::Etc::preferences "/dev/null";
+Dir::Etc::preferencesparts "/dev/null";
+Dir::State "{root}/state";
+Dir::State::status "{root}/state/status";
+Dir::Cache "{root}/cache";
+Dir::Cache::pkgcache "";
+Dir::Cache::srcpkgcache "";
+"""
 
 
-def _download(folder: Path, uri: str, keyring: str, suite: str) -> None:
-    for name in ("lists/partial", "cache/archives/partial", "root"):
-        (folder / name).mkdir(parents=True)
-    (folder / "status").touch()
-    (folder / "sources.list").write_text(f"deb [signed-by={keyring}] {uri} {suite} main\n")
-    options = {
-        "Dir::Etc::sourcelist": folder / "sources.list",
-        "Dir::Etc::sourceparts": "-",
-        "Dir::State": folder,
-        "Dir::State::Lists": folder / "lists",
-        # An empty status file: whatever this machine has installed, all that the VM links to is fetched.
-        "Dir::State::status": folder / "status",
-        "Dir::Cache": folder / "cache",
-        "APT::Architecture": "i386",
-        "APT::Architectures": "i386",
-        "APT::Sandbox::User": "root",
-        "Acquire::Languages": "none",
-        "Acquire::Retries": "2",
-        "Debug::NoLocking": "true",
-    }
-    apt = ["apt-get", "-qq"]
-    for name, value in options.items():
-        apt += ["-o", f"{name}={value}"]
-    for action in (
-        ["update", "--error-on=any"],
-        ["install", "--download-only", "--yes", "--no-install-recommends", "micropython"],
-    ):
-        subprocess.run([*apt, *action], check=True, capture_output=True, text=True, timeout=600)
-    for package in (folder / "cache/archives").glob("*.deb"):
-        subprocess.run(["dpkg-deb", "-x", package, folder / "root"], check=True, capture_output=True, text=True)
-
-
-def _archives() -> list[tuple[str, str]]:
-    """(address, keyring) of every Debian archive among the system's apt sources, security archives left out."""
-    found: dict[str, str] = {}
-    parts = Path("/etc/apt/sources.list.d")
-    files = [Path("/etc/apt/sources.list"), *sorted(parts.glob("*.list")), *sorted(parts.glob("*.sources"))]
-    for file in files:
+def fetch(target: Path, suite: str) -> None:
+    """Fill `target` with the unpacked packages of one suite. VmError tells why it can't be done here."""
+    missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
+    if missing:
+        raise VmError(f"this is not a Debian-like machine: it has no {' and no '.join(missing)}")
+    known = archives()
+    if not known:
+        raise VmError("this machine's apt sources name no Debian archive")
+    troubles = []
+    for archive in known:
         try:
-            text = file.read_text()
-        except OSError:
-            continue
-        for uri, keyring in _stanzas(text) if file.suffix == ".sources" else _lines(text):
-            if re.search(r"/debian/?$", uri):
-                found.setdefault(uri.rstrip("/"), keyring or _KEYRING)
-    return list(found.items())
+            _fetch_from(archive, suite, target)
+            return
+        except VmError as error:
+            troubles.append(str(error))
+    raise VmError("; ".join(troubles))
 
 
-def _stanzas(text: str) -> list[tuple[str, str]]:
-    found = []
-    for stanza in re.split(r"\n\s*\n", text):
-        fields = dict(re.findall(r"^(\S+?):\s*(.*)$", stanza, re.MULTILINE))
-        if "deb" in fields.get("Types", "").split():
-            found += [(uri, fields.get("Signed-By", "")) for uri in fields.get("URIs", "").split()]
-    return found
+def command(target: Path) -> tuple[str, ...]:
+    """How to start the VM that fetch() laid in `target`: through its own loader and its own libraries."""
+    libraries = target / "usr/lib/i386-linux-gnu"
+    loader = libraries / "ld-linux.so.2"
+    return (str(loader), "--library-path", str(libraries), str(target / "usr/bin/micropython"))
 
 
-def _lines(text: str) -> list[tuple[str, str]]:
-    found = []
-    for options, uri in re.findall(r"^deb\s+(?:\[([^]]*)\]\s+)?(\S+)", text, re.MULTILINE):
-        keyring = re.search(r"signed-by=(\S+)", options)
-        found.append((uri, keyring[1] if keyring else ""))
-    return found
+def _fetch_from(archive: Archive, suite: str, target: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="firstboot-apt-") as name:
+        root = Path(name)
+        _lay_state(root, archive, suite)
+        _apt(root, "update")
+        # "install --download-only" on an empty status file: apt itself finds the libraries that are needed.
+        _say(f"fetching MicroPython's 32-bit VM from Debian {suite} (about 4 MB)")
+        _apt(root, "install", "--yes", "--download-only", "micropython")
+        for package in sorted((root / "cache/archives").glob("*.deb")):
+            _run(["dpkg-deb", "--extract", str(package), str(target)])
+
+
+def _lay_state(root: Path, archive: Archive, suite: str) -> None:
+    for folder in ("state/lists/partial", "cache/archives/partial"):
+        (root / folder).mkdir(parents=True)
+    (root / "state/status").touch()
+    signed_by = archive.signed_by or (_KEYRING if Path(_KEYRING).exists() else "")
+    stanza = [
+        "Types: deb",
+        f"URIs: {archive.uri}",
+        f"Suites: {suite}",
+        "Components: main",
+        "Architectures: i386",
+        "Targets: Packages",
+    ]
+    if signed_by:
+        stanza.append(f"Signed-By: {signed_by}")
+    (root / "debian.sources").write_text("\n".join(stanza) + "\n")
+    # apt run by root drops to this user for downloads, and can't when the folder is closed to it.
+    (root / "apt.conf").write_text(_CONFIG.format(root=root, user="root"))
+
+
+def _apt(root: Path, *arguments: str) -> None:
+    _say(f"apt-get {arguments[0]} in a private folder")
+    _run(["apt-get", "--quiet=2", f"--config-file={root / 'apt.conf'}", *arguments])
+
+
+def _run(command: list[str]) -> None:
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_APT_SECONDS
+        )
+    except subprocess.TimeoutExpired as error:
+        raise VmError(f"{command[0]} did not end within {_APT_SECONDS} s") from error
+    if done.returncode or "\nE: " in f"\n{done.stderr}":
+        errors = [line for line in done.stderr.splitlines() if line.startswith(("E:", "dpkg-deb:"))]
+        raise VmError(" ".join(errors) or f"{command[0]} ended with {done.returncode}")
+
+
+def _say(text: str) -> None:
+    print(f"vm: {text}", file=sys.stderr, flush=True)
