@@ -1,6 +1,6 @@
 # All that differs from port to port. MIT licence, (c) 2026 the firstboot authors.
 
-import sys
+import os
 import time
 from micropython import const
 
@@ -29,8 +29,7 @@ def names():
 
 def kind():
     """The chip by name, "ESP32" or "RP2040": what the port says of its machine, after the last "with"."""
-    machine_name = getattr(sys.implementation, "_machine", sys.platform)
-    return machine_name.split(" with ")[-1].split(" ")[0].upper()
+    return os.uname()[4].split(" with ")[-1].upper()
 
 
 def slots():

@@ -4,6 +4,7 @@
 import sys
 import time
 
+_began = time.ticks_ms()  # the ports' ticks start with the boot, the VM's do not
 _secrets = []
 
 
@@ -33,7 +34,7 @@ def redact(line):
 
 def log(*parts):
     """Print the seconds since boot and `parts`, separated by spaces."""
-    print("%8.3f" % (time.ticks_ms() / 1000), redact(" ".join([str(p) for p in parts])))
+    print("%8.3f" % (time.ticks_diff(time.ticks_ms(), _began) / 1000), redact(" ".join([str(p) for p in parts])))
 
 
 def trace(error):

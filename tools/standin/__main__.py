@@ -1,0 +1,71 @@
+"""`python -m tools.standin`: run the stand-in until Ctrl-C."""
+
+from __future__ import annotations
+
+import ipaddress
+import sys
+import threading
+
+import typer
+
+from .provisioning import ALLOW_CREATE, STRATEGIES
+from .registry import RegistryError
+from .release import RELEASES
+from .rest import PASSWORD, USER
+from .server import HOST, Standin, as_document, event_line
+
+
+def main(
+    host: str = typer.Option(HOST, help="Loopback address to listen on."),
+    mqtt_port: int = typer.Option(1883),
+    http_port: int = typer.Option(8080, help="Device API and REST."),
+    release: str = typer.Option("4.4", help=f"ThingsBoard release to mirror: {', '.join(RELEASES)}."),
+    database: str = typer.Option(":memory:", "--db", help="File that keeps devices and telemetry."),
+    profile: str = typer.Option("boards", help="Name of the device profile to make."),
+    strategy: str = typer.Option(ALLOW_CREATE, help=f"Its provisioning strategy: {', '.join(STRATEGIES)}."),
+    key: str = typer.Option("profile-key", help="Its provision device key."),
+    secret: str = typer.Option("profile-secret", help="Its provision device secret."),
+    as_json: bool = typer.Option(False, "--json", help="Print each event as a line of JSON."),
+) -> None:
+    """A server that behaves like ThingsBoard's device transports, for development and tests on this machine."""
+    if release not in RELEASES:
+        raise typer.BadParameter(f"one of {', '.join(RELEASES)}", param_hint="--release")
+    if strategy not in STRATEGIES:
+        raise typer.BadParameter(f"one of {', '.join(STRATEGIES)}", param_hint="--strategy")
+    if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
+        raise typer.BadParameter("the stand-in serves this machine only: a loopback address", param_hint="--host")
+    show = as_document if as_json else event_line
+    standin = Standin(
+        release=release,
+        host=host,
+        mqtt_port=mqtt_port,
+        http_port=http_port,
+        database=database,
+        on_event=lambda event: print(show(event), flush=True),
+    )
+    try:
+        with standin:
+            _banner(standin, release, profile, strategy, key, secret)
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+    except OSError as e:
+        print(f"tools.standin: {e.strerror or e}: choose other ports with --mqtt-port, --http-port", file=sys.stderr)
+        raise typer.Exit(1) from e
+
+
+def _banner(standin: Standin, release: str, profile: str, strategy: str, key: str, secret: str) -> None:
+    try:
+        standin.add_profile(profile, strategy, key, secret)
+    except RegistryError:
+        pass  # a --db file of an earlier run has it
+    for line in (
+        f"stand-in for ThingsBoard {release}: MQTT {standin.host}:{standin.mqtt_port}, "
+        f"HTTP and REST {standin.host}:{standin.http_port}",
+        f"profile {profile}: {strategy}, key {key}, secret {secret}",
+        f"REST user {USER}, password {PASSWORD}. Ctrl-C ends it.",
+    ):
+        print(line, file=sys.stderr, flush=True)
+
+
+typer.run(main)

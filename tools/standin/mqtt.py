@@ -1,0 +1,310 @@
+"""ThingsBoard's MQTT transport: session behaviour on amqtt's packets (contract 2.1, 3 and 4.2)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+from typing import Any
+
+from amqtt.adapters import BufferReader
+from amqtt.errors import AMQTTError, CodecError, MQTTError, NoDataError
+from amqtt.mqtt import packet_class
+from amqtt.mqtt.connack import ConnackPacket
+from amqtt.mqtt.connect import ConnectPacket
+from amqtt.mqtt.disconnect import DisconnectPacket
+from amqtt.mqtt.packet import MQTTFixedHeader
+from amqtt.mqtt.pingreq import PingReqPacket
+from amqtt.mqtt.pingresp import PingRespPacket
+from amqtt.mqtt.puback import PubackPacket
+from amqtt.mqtt.publish import PublishPacket
+from amqtt.mqtt.suback import SubackPacket
+from amqtt.mqtt.subscribe import SubscribePacket
+from amqtt.mqtt.unsuback import UnsubackPacket
+from amqtt.mqtt.unsubscribe import UnsubscribePacket
+
+from . import authentication, provisioning, values
+from .core import IDLE, PROVISION_SESSION, Core, clock, rpc_payload, session_limits
+from .registry import Device
+
+MOST = 65536  # bytes of remaining length; one more closes the connection
+PROVISION = "provision"
+REQUEST = "/provision/request"
+RESPONSE = "/provision/response"
+TELEMETRY = ("v1/devices/me/telemetry", "v2/t", "v2/t/j")
+ATTRIBUTES = ("v1/devices/me/attributes", "v2/a", "v2/a/j")
+
+# What a device may subscribe to, to the letter (contract 3.1).
+FILTERS = {
+    "v1/devices/me/attributes",
+    "v1/devices/me/attributes/response/+",
+    "v1/devices/me/rpc/request/+",
+    "v1/devices/me/rpc/response/+",
+    "v2/a",
+    "v2/a/res/+",
+    "v2/r/req/+",
+    "v2/r/res/+",
+    "v2/fw/response/+/chunk/+",
+    "v2/fw/error",
+    "v2/sw/response/+/chunk/+",
+    "v2/sw/error",
+}
+_ATTRIBUTE_REQUEST = re.compile(r"(?:v1/devices/me/attributes/request|v2/a/req)/(\d+)$")
+_RPC_REPLY = re.compile(r"(?:v1/devices/me/rpc/response|v2/r/res)/(\d+)$")
+_RPC_REQUEST = re.compile(r"(v1/devices/me/rpc/request|v2/r/req)/(\d+)$")
+
+
+class Closed(Exception):
+    """The server ends the connection; the message says why."""
+
+
+class Connection:
+    """One client's connection."""
+
+    def __init__(self, core: Core, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.core = core
+        self.reader = reader
+        self.writer = writer
+        self.who = "?"
+        self.device: Device | None = None
+        self.provision_only = False
+        self.protobuf = False
+        self.subscriptions: dict[str, int] = {}
+        self.timer: asyncio.TimerHandle | None = None
+        self.packet_id = 0
+        self.closed = False
+
+    async def serve(self) -> None:
+        """Read packets until the client or the server ends the connection."""
+        why = "gone"
+        try:
+            while not self.closed:
+                packet = await self._read()
+                if packet is None:
+                    break
+                await self._handle(packet)
+        except Closed as e:
+            why = str(e)
+        except (AMQTTError, MQTTError, CodecError, NoDataError, asyncio.IncompleteReadError) as e:
+            why = f"undecodable packet ({e})"
+        except (ConnectionError, OSError) as e:
+            why = f"connection lost ({e})"
+        finally:
+            self.close(why)
+
+    def close(self, why: str) -> None:
+        """End the connection."""
+        if self.closed:
+            return
+        self.closed = True
+        if self.timer:
+            self.timer.cancel()
+        if self.device and self.core.sessions.get(self.device.id) is self:
+            del self.core.sessions[self.device.id]
+        if why != "gone":
+            self.core.say("mqtt", self.who, f"closed: {why}")
+        with contextlib.suppress(ConnectionError, OSError):
+            self.writer.close()
+
+    def push(self, topic: str, payload: bytes) -> None:
+        """Publish what the server sends by itself: only to subscribers, in the form they subscribed to."""
+        for wanted, qos in self.subscriptions.items():
+            if wanted.endswith("+") and topic.startswith(wanted[:-1]) or wanted == topic:
+                self._publish(topic, payload, qos)
+                return
+
+    async def _read(self) -> Any:
+        # A session that is silent for 600 s is closed; provision-only ones never are (contract 3).
+        patience = IDLE * self.core.scale if self.device else None
+        try:
+            async with asyncio.timeout(patience) if patience else contextlib.nullcontext():
+                first = await self.reader.read(1)
+                if not first:
+                    return None
+                header = await MQTTFixedHeader.from_stream(_Header(first, self.reader))
+                if header is None:
+                    return None
+                if header.remaining_length > MOST:
+                    raise Closed(f"packet of {header.remaining_length} bytes")
+                body = await self.reader.readexactly(header.remaining_length)
+        except TimeoutError:
+            raise Closed("idle") from None
+        return await packet_class(header).from_stream(BufferReader(body), fixed_header=header)
+
+    def _send(self, packet: Any) -> None:
+        if not self.closed and not self.writer.is_closing():
+            self.writer.write(packet.to_bytes())
+
+    def _publish(self, topic: str, payload: bytes, qos: int = 1) -> None:
+        self.packet_id = self.packet_id % 65535 + 1
+        self._send(PublishPacket.build(topic, payload, self.packet_id if qos else None, False, qos, False))
+
+    def _answer(self, topic: str, filter_: str, payload: bytes) -> None:
+        # Answers come subscribed or not: at the QoS of the subscription, at 1 without (contract 3).
+        self._publish(topic, payload, self.subscriptions.get(filter_, 1))
+
+    async def _handle(self, packet: Any) -> None:
+        if isinstance(packet, ConnectPacket):
+            self._connect(packet)
+        elif self.device is None and not self.provision_only:
+            raise Closed("a packet before CONNECT")
+        elif isinstance(packet, PublishPacket):
+            await (self._provision if self.provision_only else self._published)(packet)
+            await self.writer.drain()
+        elif isinstance(packet, SubscribePacket):
+            self._subscribe(packet)
+        elif isinstance(packet, UnsubscribePacket):
+            for topic in packet.payload.topics:
+                self.subscriptions.pop(topic, None)
+            self._send(UnsubackPacket.build(packet.variable_header.packet_id))
+        elif isinstance(packet, PingReqPacket):
+            self._send(PingRespPacket.build())
+        elif isinstance(packet, DisconnectPacket):
+            raise Closed("gone")
+
+    def _connect(self, packet: ConnectPacket) -> None:
+        if packet.variable_header.proto_level not in (3, 4):
+            raise Closed(f"unsupported protocol level {packet.variable_header.proto_level}")
+        client_id = "" if packet.client_id_is_random else packet.client_id or ""
+        username = packet.username if packet.username_flag else None
+        password = packet.password if packet.password_flag else None
+        if packet.username_flag and username is None:
+            username = ""
+        # Session-present is not(clean session), though nothing is ever kept (contract 2.3).
+        present = 0 if packet.clean_session_flag else 1
+        if PROVISION in (client_id, username) or self.provision_only:
+            self.provision_only = True
+            self.who = PROVISION
+            self._send(ConnackPacket.build(present, authentication.ACCEPTED))
+            return
+        device, code = self._login(client_id, username, password)
+        self._send(ConnackPacket.build(present, code))
+        if device is None:
+            self.who = username[:4] + "..." if username else client_id or "?"
+            self.core.say("mqtt", self.who, f"CONNACK {code}")
+            raise Closed("refused")
+        self.core.end_session(device.id, "another session took over")
+        self.device = device
+        self.who = device.name
+        self.core.sessions[device.id] = self
+        self.core.say("mqtt", self.who, "connected")
+
+    def _login(self, client_id: str, username: str | None, password: str | None) -> tuple[Device | None, int]:
+        device = authentication.match(self.core.registry, client_id, username, password)
+        if device:
+            return device, authentication.ACCEPTED
+        return None, authentication.refusal(client_id, username, password)
+
+    def _subscribe(self, packet: SubscribePacket) -> None:
+        if self.provision_only and not self.core.release.suback_in_provision_session:
+            return
+        allowed = {RESPONSE} if self.provision_only else FILTERS
+        codes = []
+        for topic, qos in packet.payload.topics:
+            codes.append(min(qos, 1) if topic in allowed else 0x80)
+            if topic in allowed:
+                self.subscriptions[topic] = min(qos, 1)
+        self._send(SubackPacket.build(packet.variable_header.packet_id, codes))
+        if self.device and any(topic.endswith("rpc/request/+") for topic, _ in packet.payload.topics):
+            for rpc in list(self.core.rpcs.get(self.device.id, {}).values()):
+                self.push(f"v1/devices/me/rpc/request/{rpc.id}", rpc_payload(rpc))
+
+    def _acknowledge(self, packet: PublishPacket) -> None:
+        if packet.qos:
+            self._send(PubackPacket.build(packet.packet_id))
+
+    async def _provision(self, packet: PublishPacket) -> None:
+        if packet.topic_name != REQUEST:
+            self._acknowledge(packet)
+            raise Closed(f"publish to {packet.topic_name} in a provision-only session")
+        try:
+            answer = await self._provision_answer(packet.data or b"")
+        except provisioning.SyntaxFault:
+            raise Closed("malformed provisioning request") from None
+        except (provisioning.MemberFault, provisioning.CoreFault):
+            self._acknowledge(packet)
+            raise Closed("provisioning request without an answer") from None
+        self._acknowledge(packet)
+        self._answer(RESPONSE, RESPONSE, answer)
+        if self.timer is None:
+            delay = PROVISION_SESSION * self.core.scale
+            self.timer = asyncio.get_running_loop().call_later(delay, self.close, "provision session over")
+
+    async def _provision_answer(self, body: bytes) -> bytes:
+        if not body or self.protobuf:
+            # Zero bytes are a valid, empty protobuf request; from then on the session speaks protobuf.
+            self.protobuf = True
+            return b"\x08\x02"
+        return provisioning.as_json(await self.core.provision("mqtt", body))
+
+    async def _published(self, packet: PublishPacket) -> None:
+        topic, body = packet.topic_name, packet.data or b""
+        device = self.device
+        assert device is not None
+        try:
+            acknowledged = self._dispatch(device, topic, body)
+        except (values.Malformed, values.BadTimestamp) as e:
+            raise Closed(f"bad payload on {topic}: {e}") from None
+        if acknowledged:
+            self._acknowledge(packet)
+            self._after(device, topic, body)
+
+    def _dispatch(self, device: Device, topic: str, body: bytes) -> bool:
+        if topic in TELEMETRY:
+            points = values.telemetry(body, clock())
+            if points is None:
+                return False  # `[]`: no acknowledgement ever
+            self.core.telemetry("mqtt", device, points)
+        elif topic in ATTRIBUTES:
+            self.core.attributes("mqtt", device, values.attributes(body))
+        elif topic.startswith("v1/gateway/"):
+            return device.gateway
+        elif _ATTRIBUTE_REQUEST.match(topic) or _RPC_REQUEST.match(topic):
+            document = values.document(body)
+            if not isinstance(document, dict):
+                raise values.Malformed("not an object")
+            if _RPC_REQUEST.match(topic) and "method" not in document:
+                raise values.Malformed("no method")
+        return True
+
+    def _after(self, device: Device, topic: str, body: bytes) -> None:
+        asked = _ATTRIBUTE_REQUEST.match(topic)
+        if asked:
+            document = values.document(body)
+            answer = self.core.requested_attributes(device, document.get("clientKeys"), document.get("sharedKeys"))
+            prefix = "v1/devices/me/attributes/response" if topic.startswith("v1") else "v2/a/res"
+            self._answer(f"{prefix}/{asked[1]}", f"{prefix}/+", json.dumps(answer).encode())
+        replied = _RPC_REPLY.match(topic)
+        if replied:
+            with contextlib.suppress(ValueError):
+                self.core.rpc_reply(device, int(replied[1]), json.loads(body))
+        called = _RPC_REQUEST.match(topic)
+        if called:
+            self._client_rpc(called, values.document(body))
+
+    def _client_rpc(self, called: re.Match[str], document: dict[str, Any]) -> None:
+        if document["method"] == "getSessionLimits" and called[1].startswith("v1"):
+            answer: Any = session_limits()
+        else:
+            # No rule chain answers here: what ThingsBoard says after its time-out.
+            answer = {"error": "timeout"}
+        prefix = called[1].replace("request", "response").replace("req", "res")
+        self._answer(f"{prefix}/{called[2]}", f"{prefix}/+", json.dumps(answer).encode())
+
+
+class _Header:
+    """The rest of a fixed header whose first byte has been read, for amqtt's decoder."""
+
+    def __init__(self, first: bytes, reader: asyncio.StreamReader) -> None:
+        self.first = first
+        self.reader = reader
+
+    async def read(self, n: int = -1) -> bytes:
+        if self.first:
+            first, self.first = self.first, b""
+            return first
+        return await self.reader.read(n)
+
+    def feed_eof(self) -> None:
+        self.reader.feed_eof()

@@ -1,0 +1,271 @@
+"""What the server knows: profiles, devices, credentials, attributes and telemetry, in SQLite."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+import sqlite3
+import string
+import threading
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+PROVISION_STATE = "provisionState"
+PROVISIONED = "provisioned"
+_ALPHANUMERIC = string.ascii_letters + string.digits
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS profile (
+  id TEXT PRIMARY KEY, tenant TEXT NOT NULL, name TEXT NOT NULL, strategy TEXT NOT NULL,
+  provision_key TEXT UNIQUE, provision_secret TEXT, pattern TEXT, allow_create INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS device (
+  id TEXT PRIMARY KEY, tenant TEXT NOT NULL, profile TEXT NOT NULL, name TEXT NOT NULL, gateway INTEGER NOT NULL,
+  credentials_type TEXT NOT NULL, credentials_id TEXT NOT NULL UNIQUE, credentials_value TEXT,
+  created INTEGER NOT NULL, UNIQUE (tenant, name));
+CREATE TABLE IF NOT EXISTS attribute (
+  device TEXT NOT NULL, scope TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, ts INTEGER NOT NULL,
+  PRIMARY KEY (device, scope, name));
+CREATE TABLE IF NOT EXISTS series (
+  id INTEGER PRIMARY KEY, device TEXT NOT NULL, name TEXT NOT NULL, ts INTEGER NOT NULL, value TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS series_device ON series (device, name, ts);
+"""
+
+
+class RegistryError(ValueError):
+    """The registry refuses to store this; the message says why."""
+
+
+@dataclass
+class Profile:
+    """A device profile with its provisioning strategy."""
+
+    id: str
+    tenant: str
+    name: str
+    strategy: str
+    key: str | None = None
+    secret: str | None = None
+    pattern: str | None = None
+    allow_create: bool = False
+
+
+@dataclass
+class Credentials:
+    """Device credentials as stored: type, the platform-wide unique id, and the value (contract 2.2)."""
+
+    type: str
+    id: str
+    value: Any = None
+
+
+@dataclass
+class Device:
+    """A device with its credentials."""
+
+    id: str
+    tenant: str
+    profile: str
+    name: str
+    credentials: Credentials
+    gateway: bool = False
+    created: int = field(default_factory=lambda: now_ms())
+
+
+def now_ms() -> int:
+    """Milliseconds since the epoch."""
+    return int(time.time() * 1000)
+
+
+def random_text(length: int = 20) -> str:
+    """Random letters and digits, as the server makes tokens and names."""
+    return "".join(secrets.choice(_ALPHANUMERIC) for _ in range(length))
+
+
+def sha3(text: str) -> str:
+    """Lower-case hex of SHA3-256 over the text."""
+    return hashlib.sha3_256(text.encode()).hexdigest()
+
+
+def normalised(certificate: str) -> str:
+    """Certificate text without its BEGIN and END lines and line ends (contract 2.4)."""
+    text = certificate.replace("-----BEGIN CERTIFICATE-----", "").replace("-----END CERTIFICATE-----", "")
+    return text.replace("\n", "").replace("\r", "")
+
+
+def access_token(token: str) -> Credentials:
+    """Credentials of type ACCESS_TOKEN."""
+    return Credentials("ACCESS_TOKEN", token)
+
+
+def mqtt_basic(client_id: str | None, username: str | None, password: str | None) -> Credentials:
+    """Credentials of type MQTT_BASIC; RegistryError for members that the server can't match later."""
+    if not (client_id or username):
+        raise RegistryError("neither client id nor user name")
+    if password and not username:
+        raise RegistryError("a password needs a user name")
+    value = {"clientId": client_id, "userName": username, "password": password}
+    if not client_id:
+        return Credentials("MQTT_BASIC", username or "", value)
+    return Credentials("MQTT_BASIC", sha3(f"{client_id}|{username}" if username else client_id), value)
+
+
+def x509_certificate(text: str) -> Credentials:
+    """Credentials of type X509_CERTIFICATE from PEM or bare base64."""
+    value = normalised(text)
+    return Credentials("X509_CERTIFICATE", sha3(value), value)
+
+
+class Registry:
+    """The store. One connection, one lock; safe to use from several threads."""
+
+    def __init__(self, path: str = ":memory:") -> None:
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._lock = threading.RLock()
+        with self._lock:
+            self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;" + _SCHEMA)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            for table in ("profile", "device", "attribute", "series"):
+                self._db.execute(f"DELETE FROM {table}")
+
+    # Profiles
+
+    def add_profile(self, profile: Profile) -> Profile:
+        """Store a profile, or replace the one with its id. RegistryError: the key is taken."""
+        row = (*vars(profile).values(),)
+        try:
+            self._run("INSERT OR ABORT INTO profile VALUES (?,?,?,?,?,?,?,?)", *row)
+        except sqlite3.IntegrityError:
+            if self._one("SELECT 1 FROM profile WHERE provision_key=? AND id<>?", profile.key, profile.id):
+                raise RegistryError("a profile with this provision key exists") from None
+            self._run("INSERT OR REPLACE INTO profile VALUES (?,?,?,?,?,?,?,?)", *row)
+        return profile
+
+    def profiles(self) -> list[Profile]:
+        """All profiles, in the order they were added."""
+        return [_profile(row) for row in self._all("SELECT * FROM profile ORDER BY rowid")]
+
+    def profile(self, **where: Any) -> Profile | None:
+        """The profile with this id, name or key."""
+        column = {"key": "provision_key"}.get(*where.keys(), *where.keys()) if where else "id"
+        row = self._one(f"SELECT * FROM profile WHERE {column}=?", *where.values())
+        return _profile(row) if row else None
+
+    # Devices
+
+    def add_device(self, device: Device) -> Device:
+        """Store a device; RegistryError when the server's validators would refuse it. Leaves nothing behind then."""
+        if not device.name.strip():
+            raise RegistryError("the name is blank")
+        if len(device.name) > 255:
+            raise RegistryError("the name is longer than 255 characters")
+        if re.search(r"<[a-zA-Z/!]", device.name):
+            raise RegistryError("the name holds markup")
+        if not device.credentials.id:
+            raise RegistryError("the credentials id is empty")
+        c = device.credentials
+        try:
+            self._run(
+                "INSERT INTO device VALUES (?,?,?,?,?,?,?,?,?)",
+                *(device.id, device.tenant, device.profile, device.name, device.gateway),
+                *(c.type, c.id, None if c.value is None else json.dumps(c.value), device.created),
+            )
+        except sqlite3.IntegrityError as e:
+            raise RegistryError(f"name or credentials are taken ({e})") from None
+        return device
+
+    def devices(self) -> list[Device]:
+        """All devices, in the order they were added."""
+        return [_device(row) for row in self._all("SELECT * FROM device ORDER BY rowid")]
+
+    def device(self, *, name: str, tenant: str) -> Device | None:
+        """The tenant's device of this name (case matters)."""
+        row = self._one("SELECT * FROM device WHERE name=? AND tenant=?", name, tenant)
+        return _device(row) if row else None
+
+    def device_by_id(self, device_id: str) -> Device | None:
+        """The device with this id."""
+        row = self._one("SELECT * FROM device WHERE id=?", device_id)
+        return _device(row) if row else None
+
+    def device_by_credentials(self, credentials_id: str) -> Device | None:
+        """The device that owns this credentials id; it is unique over all tenants."""
+        row = self._one("SELECT * FROM device WHERE credentials_id=?", credentials_id)
+        return _device(row) if row else None
+
+    def set_credentials(self, device_id: str, c: Credentials) -> None:
+        """Replace a device's credentials; RegistryError when the id is taken."""
+        try:
+            self._run(
+                "UPDATE device SET credentials_type=?, credentials_id=?, credentials_value=? WHERE id=?",
+                *(c.type, c.id, None if c.value is None else json.dumps(c.value), device_id),
+            )
+        except sqlite3.IntegrityError:
+            raise RegistryError("these credentials belong to another device") from None
+
+    def delete_device(self, device_id: str) -> None:
+        """Remove a device and all that was stored for it."""
+        self._run("DELETE FROM device WHERE id=?", device_id)
+        self._run("DELETE FROM attribute WHERE device=?", device_id)
+        self._run("DELETE FROM series WHERE device=?", device_id)
+
+    # Attributes and telemetry
+
+    def set_attributes(self, device_id: str, scope: str, values: dict[str, Any]) -> None:
+        """Store attributes; scope is CLIENT_SCOPE, SHARED_SCOPE or SERVER_SCOPE."""
+        rows = [(device_id, scope, name, json.dumps(value), now_ms()) for name, value in values.items()]
+        with self._lock:
+            self._db.executemany("INSERT OR REPLACE INTO attribute VALUES (?,?,?,?,?)", rows)
+
+    def delete_attributes(self, device_id: str, scope: str, names: list[str]) -> None:
+        """Remove attributes by name."""
+        for name in names:
+            self._run("DELETE FROM attribute WHERE device=? AND scope=? AND name=?", device_id, scope, name)
+
+    def attributes(self, device_id: str, scope: str) -> dict[str, Any]:
+        """All attributes of one scope."""
+        rows = self._all("SELECT name, value FROM attribute WHERE device=? AND scope=?", device_id, scope)
+        return {name: json.loads(value) for name, value in rows}
+
+    def add_series(self, device_id: str, points: list[tuple[str, int, Any]]) -> None:
+        """Store telemetry: (name, ts in ms, value) each."""
+        rows = [(device_id, name, ts, json.dumps(value)) for name, ts, value in points]
+        with self._lock:
+            self._db.executemany("INSERT INTO series (device, name, ts, value) VALUES (?,?,?,?)", rows)
+
+    def series(self, device_id: str) -> list[tuple[str, int, Any]]:
+        """All telemetry in order of arrival."""
+        rows = self._all("SELECT name, ts, value FROM series WHERE device=? ORDER BY id", device_id)
+        return [(name, ts, json.loads(value)) for name, ts, value in rows]
+
+    def _run(self, statement: str, *values: Any) -> None:
+        with self._lock:
+            self._db.execute(statement, values)
+
+    def _one(self, statement: str, *values: Any) -> Any:
+        with self._lock:
+            return self._db.execute(statement, values).fetchone()
+
+    def _all(self, statement: str, *values: Any) -> list[Any]:
+        with self._lock:
+            return self._db.execute(statement, values).fetchall()
+
+
+def new_id() -> str:
+    """An entity id as ThingsBoard has them."""
+    return str(uuid.uuid1())
+
+
+def _profile(row: Any) -> Profile:
+    return Profile(*row[:7], allow_create=bool(row[7]))
+
+
+def _device(row: Any) -> Device:
+    value = None if row[7] is None else json.loads(row[7])
+    return Device(*row[:4], Credentials(row[5], row[6], value), bool(row[4]), row[8])

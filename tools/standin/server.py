@@ -1,0 +1,230 @@
+"""The stand-in as one object: every transport on loopback, in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any
+
+from aiohttp import web
+
+from .core import RPC_TIMEOUT, Core, Event
+from .http import DeviceApi
+from .mqtt import Connection
+from .provisioning import ALLOW_CREATE
+from .registry import Credentials, Device, Profile, Registry, access_token, new_id
+from .release import RELEASES
+from .rest import TENANT, Rest
+
+HOST = "127.0.0.1"
+
+
+class Standin:
+    """A running stand-in; a context manager. Ports that are 0 are chosen by the system.
+
+    `release`: the ThingsBoard release it mirrors ("3.8", "4.2", "4.4"). `scale` multiplies the server's own waits
+    (60 s, 10 to 20 s), so that tests need not sit through them. `database`: a file that keeps the registry.
+    """
+
+    def __init__(
+        self,
+        *,
+        release: str = "4.4",
+        host: str = HOST,
+        mqtt_port: int = 0,
+        http_port: int = 0,
+        scale: float = 1.0,
+        database: str = ":memory:",
+        on_event: Callable[[Event], None] | None = None,
+    ) -> None:
+        self.host = host
+        self.mqtt_port = mqtt_port
+        self.http_port = http_port
+        self.events: list[Event] = []
+        self.registry = Registry(database)
+        self._on_event = on_event
+        self._happened = threading.Condition()
+        self.core = Core(self.registry, RELEASES[release], scale, self._say)
+        self._loop = asyncio.new_event_loop()
+        self._thread: threading.Thread | None = None
+        self._stops: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self._connections: set[Connection] = set()
+
+    def __enter__(self) -> Standin:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        if self._thread:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    def start(self) -> Standin:
+        """Open the ports. OSError when one is taken."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._loop.run_forever, name="standin", daemon=True)
+            self._thread.start()
+        self._call(self._start())
+        return self
+
+    def stop(self) -> None:
+        """Close the ports and every connection; the registry stays, and start() opens the same ports again."""
+        self._call(self._stop())
+
+    # What tests and tools ask and tell
+
+    def add_profile(
+        self,
+        name: str = "boards",
+        strategy: str = ALLOW_CREATE,
+        key: str | None = "profile-key",
+        secret: str | None = "profile-secret",
+        **more: Any,
+    ) -> Profile:
+        """Add a device profile."""
+        return self.registry.add_profile(Profile(new_id(), TENANT, name, strategy, key, secret, **more))
+
+    def add_device(
+        self,
+        name: str,
+        profile: Profile,
+        credentials: Credentials | str,
+        server_attributes: dict[str, Any] | None = None,
+    ) -> Device:
+        """Add a device with a token or other credentials."""
+        if isinstance(credentials, str):
+            credentials = access_token(credentials)
+        device = self.registry.add_device(Device(new_id(), TENANT, profile.id, name, credentials))
+        self.registry.set_attributes(device.id, "SERVER_SCOPE", server_attributes or {})
+        return device
+
+    def devices(self) -> list[Device]:
+        """All devices."""
+        return self.registry.devices()
+
+    def device(self, name: str) -> Device:
+        """The device of this name; KeyError."""
+        device = self.registry.device(name=name, tenant=TENANT)
+        if device is None:
+            raise KeyError(name)
+        return device
+
+    def delete_device(self, name: str) -> None:
+        """Delete a device; its session ends."""
+        device = self.device(name)
+        self._do(lambda: self.core.delete_device(device))
+
+    def set_credentials(self, name: str, credentials: Credentials | str) -> None:
+        """Change a device's credentials, or its token; its session ends."""
+        if isinstance(credentials, str):
+            credentials = access_token(credentials)
+        device, given = self.device(name), replace(credentials)
+        self._do(lambda: self.core.set_credentials(device, given))
+
+    def end_session(self, name: str) -> None:
+        """Close a device's session, as an idle time-out or a rate limit does."""
+        device = self.device(name)
+        self._do(lambda: self.core.end_session(device.id, "closed by the operator"))
+
+    def telemetry(self, name: str) -> list[tuple[str, int, Any]]:
+        """(name, ts in ms, value) of everything stored for a device, in order of arrival."""
+        return self.registry.series(self.device(name).id)
+
+    def attributes(self, name: str, scope: str = "CLIENT_SCOPE") -> dict[str, Any]:
+        """A device's attributes."""
+        return self.registry.attributes(self.device(name).id, scope)
+
+    def set_shared(self, name: str, values: dict[str, Any]) -> None:
+        """Change shared attributes; a subscribed device hears of it."""
+        device = self.device(name)
+        self._do(lambda: self.core.set_shared(device, values))
+
+    def rpc(self, name: str, method: str, params: Any = None, timeout: float = RPC_TIMEOUT) -> Any:
+        """Call a method on a device and return its reply; TimeoutError."""
+        device = self.device(name)
+
+        async def call() -> Any:
+            return await asyncio.wait_for(self.core.rpc(device, method, params).reply, timeout)
+
+        return self._call(call())
+
+    @property
+    def provision_requests(self) -> list[str]:
+        """The device name of every provisioning request that could be read."""
+        return self.core.provision_requests
+
+    def wait_for(self, found: Callable[[Standin], bool], timeout: float = 10) -> bool:
+        """Wait until `found(self)` after some event; False after `timeout` seconds."""
+        with self._happened:
+            return self._happened.wait_for(lambda: found(self), timeout)
+
+    # The loop's side
+
+    async def _start(self) -> None:
+        mqtt = await asyncio.start_server(self._mqtt, self.host, self.mqtt_port)
+        self.mqtt_port = mqtt.sockets[0].getsockname()[1]
+        app = web.Application(client_max_size=1 << 26)
+        app.add_routes([*DeviceApi(self.core).routes(), *Rest(self.core).routes()])
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, self.host, self.http_port, reuse_address=True)
+        await site.start()
+        self.http_port = runner.addresses[0][1]
+
+        async def stop_mqtt() -> None:
+            mqtt.close()
+            for connection in list(self._connections):
+                connection.close("server stopped")
+            await mqtt.wait_closed()
+
+        self._stops = [stop_mqtt, runner.cleanup]
+
+    async def _stop(self) -> None:
+        for stop in self._stops:
+            await stop()
+        self._stops = []
+
+    async def _mqtt(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = Connection(self.core, reader, writer)
+        self._connections.add(connection)
+        try:
+            await connection.serve()
+        finally:
+            self._connections.discard(connection)
+
+    def _say(self, event: Event) -> None:
+        with self._happened:
+            self.events.append(event)
+            self._happened.notify_all()
+        if self._on_event:
+            self._on_event(event)
+
+    def _call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def _do(self, action: Callable[[], None]) -> None:
+        done: Future[None] = Future()
+
+        def act() -> None:
+            action()
+            done.set_result(None)
+
+        self._loop.call_soon_threadsafe(act)
+        done.result()
+
+
+def event_line(event: Event) -> str:
+    """One readable line of an event."""
+    clock = time.strftime("%H:%M:%S", time.localtime(event.time)) + f".{int(event.time * 1000) % 1000:03d}"
+    return f"{clock} {event.transport:5} {event.who}: {event.what}"
+
+
+def as_document(event: Event) -> str:
+    """The event as a line of JSON."""
+    return json.dumps(vars(event))
