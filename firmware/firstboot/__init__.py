@@ -3,7 +3,7 @@
 # main.py calls run(); nothing is imported before it is needed, and what only the first boot needs is
 # forgotten before the telemetry loop starts.
 
-from .version import VERSION
+from .version import VERSION as __version__  # noqa: F401 - for whoever asks
 
 
 def run(app="app"):

@@ -92,7 +92,9 @@ def _field(name, value, kind, least, most):
         if not wrong:
             size = len(value if kind == "c" else value.encode())
             wrong = not least <= size <= most and "%d to %d %s long" % (
-                least, most, "characters" if kind == "c" else "bytes"
+                least,
+                most,
+                "characters" if kind == "c" else "bytes",
             )
     else:
         # A bool is an int to Python, and never one that somebody meant.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import sys
 import threading
@@ -55,10 +56,8 @@ def main(
 
 
 def _banner(standin: Standin, release: str, profile: str, strategy: str, key: str, secret: str) -> None:
-    try:
+    with contextlib.suppress(RegistryError):  # a --db file of an earlier run has the profile already
         standin.add_profile(profile, strategy, key, secret)
-    except RegistryError:
-        pass  # a --db file of an earlier run has it
     for line in (
         f"stand-in for ThingsBoard {release}: MQTT {standin.host}:{standin.mqtt_port}, "
         f"HTTP and REST {standin.host}:{standin.http_port}",

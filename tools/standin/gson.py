@@ -97,7 +97,7 @@ class _Reader:
     def _string(self) -> str:
         quote = self.text[self.at]
         self.at += 1
-        parts = []
+        parts: list[str] = []
         while True:
             c = self.text[self.at : self.at + 1]
             self.at += 1

@@ -118,18 +118,15 @@ class Connection:
         # A session that is silent for 600 s is closed; provision-only ones never are (contract 3).
         patience = IDLE * self.core.scale if self.device else None
         try:
-            async with asyncio.timeout(patience) if patience else contextlib.nullcontext():
-                first = await self.reader.read(1)
-                if not first:
-                    return None
-                header = await MQTTFixedHeader.from_stream(_Header(first, self.reader))
-                if header is None:
-                    return None
-                if header.remaining_length > MOST:
-                    raise Closed(f"packet of {header.remaining_length} bytes")
-                body = await self.reader.readexactly(header.remaining_length)
-        except TimeoutError:
+            first = await asyncio.wait_for(self.reader.read(1), patience)
+        except asyncio.TimeoutError:
             raise Closed("idle") from None
+        header = await MQTTFixedHeader.from_stream(_Header(first, self.reader)) if first else None
+        if header is None:
+            return None
+        if header.remaining_length > MOST:
+            raise Closed(f"packet of {header.remaining_length} bytes")
+        body = await self.reader.readexactly(header.remaining_length)
         return await packet_class(header).from_stream(BufferReader(body), fixed_header=header)
 
     def _send(self, packet: Any) -> None:

@@ -152,9 +152,7 @@ def provision(registry: Registry, release: Release, request: Request) -> dict[st
     return granted(device.credentials)
 
 
-def _pre_provisioned(
-    registry: Registry, release: Release, profile: Profile, device: Device | None
-) -> dict[str, Any]:
+def _pre_provisioned(registry: Registry, release: Release, profile: Profile, device: Device | None) -> dict[str, Any]:
     if device is None or device.profile != profile.id:
         return refusal("FAILURE")
     state = registry.attributes(device.id, "SERVER_SCOPE").get(PROVISION_STATE)

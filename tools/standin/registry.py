@@ -263,9 +263,10 @@ def new_id() -> str:
 
 
 def _profile(row: Any) -> Profile:
-    return Profile(*row[:7], allow_create=bool(row[7]))
+    return Profile(**{**dict(zip(Profile.__dataclass_fields__, row, strict=True)), "allow_create": bool(row[7])})
 
 
 def _device(row: Any) -> Device:
     value = None if row[7] is None else json.loads(row[7])
-    return Device(*row[:4], Credentials(row[5], row[6], value), bool(row[4]), row[8])
+    device_id, tenant, profile, name = row[:4]
+    return Device(device_id, tenant, profile, name, Credentials(row[5], row[6], value), bool(row[4]), row[8])

@@ -10,7 +10,17 @@ from typing import Any
 from aiohttp import web
 
 from .core import RPC_TIMEOUT, Core
-from .registry import Credentials, Device, Profile, RegistryError, access_token, mqtt_basic, new_id, random_text, x509_certificate
+from .registry import (
+    Credentials,
+    Device,
+    Profile,
+    RegistryError,
+    access_token,
+    mqtt_basic,
+    new_id,
+    random_text,
+    x509_certificate,
+)
 
 USER = "tenant@thingsboard.org"
 PASSWORD = "tenant"
@@ -288,7 +298,7 @@ def _credentials(d: Device) -> dict[str, Any]:
 
 
 def _given_credentials(document: dict[str, Any]) -> Credentials:
-    kind, value = document["credentialsType"], document.get("credentialsValue")
+    kind, value = document["credentialsType"], document.get("credentialsValue") or ""
     if kind == "ACCESS_TOKEN":
         return access_token(document["credentialsId"])
     if kind == "X509_CERTIFICATE":

@@ -92,7 +92,7 @@ def _number(text: str) -> Any:
     if "." in text and "e" not in text.lower():
         return text if len(text.split(".")[1]) > 16 else value
     if value.is_integer():
-        return _integer(text if "." not in text and "e" not in text.lower() else "%d" % value)
+        return _integer(text if "." not in text and "e" not in text.lower() else str(int(value)))
     return value
 
 

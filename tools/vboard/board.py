@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..build import compile_file
-from ..vm import Vm, cache, find
+from ..vm import cache, find
 from .image import BLOCK, Image
 
 _DEVICE = Path(__file__).parent / "device"
@@ -189,8 +189,14 @@ class VirtualBoard:
     def wait(self, until: str | Callable[[Run], bool], timeout: float = 20) -> bool:
         """Wait for a running board's log to match `until` (or for the callable); False after `timeout` seconds."""
         found = (lambda r: r.has(until)) if isinstance(until, str) else until
+        end = time.monotonic() + timeout
         with self._changed:
-            return self._changed.wait_for(lambda: found(self.run_so_far), timeout)
+            # A callable may look at more than the board, so it is asked again now and then.
+            while not found(self.run_so_far):
+                if time.monotonic() > end:
+                    return False
+                self._changed.wait(0.02)
+            return True
 
     def _live(self) -> None:
         run, began, cause = self.run_so_far, time.monotonic(), "PWRON_RESET"
@@ -273,13 +279,7 @@ class VirtualBoard:
             "seed": self.seed,
         }
         env = {"MICROPYPATH": str(_device()), "VBOARD": json.dumps(spec), "PATH": os.environ.get("PATH", "")}
-        return [*_vm().command, "-X", f"heapsize={self.heap}", "-m", "vboard"], env
-
-
-@functools.cache
-def _vm() -> Vm:
-    """The VM, looked for once in this process."""
-    return find()
+        return [*find().command, "-X", f"heapsize={self.heap}", "-m", "vboard"], env
 
 
 @functools.cache

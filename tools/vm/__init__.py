@@ -1,8 +1,9 @@
-"""The MicroPython unix VM and the one library that boards take from elsewhere: found, or fetched once and cached."""
+"""The MicroPython unix VM, and what boards take from elsewhere: found, or fetched once and cached."""
 
 from .errors import VmError
 from .find import find
+from .folder import cache, locked
+from .libraries import umqtt_simple
 from .probe import Vm
-from .umqtt import umqtt_simple
 
-__all__ = ["Vm", "VmError", "find", "umqtt_simple"]
+__all__ = ["Vm", "VmError", "cache", "find", "locked", "umqtt_simple"]

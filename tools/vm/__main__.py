@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from . import VmError, find, umqtt_simple
+from . import VmError, find
+from .libraries import umqtt_simple
 
 
 def main(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
@@ -17,12 +18,12 @@ def main(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON ob
         print(f"vm: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
     if as_json:
-        facts = {"command": vm.command, "version": vm.release, "word": vm.word, "source": vm.source}
+        facts = {"command": vm.command, "version": vm.release, "bits": vm.bits, "source": vm.source}
         print(json.dumps({**facts, "umqtt_simple": str(umqtt)}))
     else:
         print(f"path          {vm.path}")
         print(f"version       {vm.release} ({vm.source})")
-        print(f"object size   {vm.word} bytes")
+        print(f"object size   {vm.bits // 8} bytes")
         print(f"umqtt.simple  {umqtt}")
 
 

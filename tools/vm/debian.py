@@ -110,9 +110,7 @@ def _apt(root: Path, *arguments: str) -> None:
 
 def _run(command: list[str]) -> None:
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_APT_SECONDS
-        )
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_APT_SECONDS)
     except subprocess.TimeoutExpired as error:
         raise VmError(f"{command[0]} did not end within {_APT_SECONDS} s") from error
     if done.returncode or "\nE: " in f"\n{done.stderr}":

@@ -5,8 +5,9 @@ import shutil
 from functools import lru_cache
 from pathlib import Path
 
-from . import cache, debian
+from . import debian
 from .errors import VmError
+from .folder import cache, once
 from .probe import Vm, probe
 
 _WAYS_OUT = """{reason}
@@ -35,7 +36,7 @@ def _find(chosen: str) -> Vm:
 
 
 def _debian() -> Vm:
-    suites = sorted(debian.SUITES, key=lambda suite: not (cache.cache_dir() / _folder(suite)).is_dir())
+    suites = sorted(debian.SUITES, key=lambda suite: not (cache() / _folder(suite)).is_dir())
     troubles = []
     for suite in suites:
         try:
@@ -51,7 +52,7 @@ def _cached(suite: str) -> Vm:
         debian.fetch(target, suite)
         probe(debian.command(target), f"Debian {suite}")
 
-    folder = cache.once(_folder(suite), make)
+    folder = once(_folder(suite), make)
     return probe(debian.command(folder), f"Debian {suite}")
 
 

@@ -14,7 +14,7 @@ _OLDEST = (1, 23)
 _SCRIPT = """
 import json, sys
 missing = []
-for name in %r:
+for name in sys.argv[1:]:
     module, _, attribute = name.partition('.')
     try:
         found = __import__(module)
@@ -23,8 +23,8 @@ for name in %r:
     except ImportError:
         missing.append(name)
 print(json.dumps({'name': sys.implementation[0], 'version': list(sys.implementation[1])[:3],
-                  'word': 4 if sys.maxsize < 1 << 31 else 8, 'missing': missing}))
-""" % (_NEEDED,)
+                  'bits': 32 if sys.maxsize < 1 << 31 else 64, 'missing': missing}))
+"""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Vm:
     command: tuple[str, ...]
     """What to put before the VM's own arguments."""
     version: tuple[int, int, int]
-    word: int
-    """Bytes in an object word: 4 as on ESP32 and RP2040, or 8, where heap figures come out about double."""
+    bits: int
+    """Size of an object word: 32 as on ESP32 and RP2040, or 64, where heap figures come out about double."""
     source: str
     """Where it came from: "$MICROPYTHON", or the Debian suite."""
 
@@ -53,7 +53,7 @@ class Vm:
 def probe(command: tuple[str, ...], source: str) -> Vm:
     """Run the VM once. VmError says what is wrong with it, or what it lacks."""
     try:
-        done = subprocess.run([*command, "-c", _SCRIPT], capture_output=True, text=True, timeout=30)
+        done = subprocess.run([*command, "-c", _SCRIPT, *_NEEDED], capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise VmError(f"{source}: {command[-1]} does not start: {error}") from error
     try:
@@ -66,4 +66,4 @@ def probe(command: tuple[str, ...], source: str) -> Vm:
         raise VmError(f"{source}: {command[-1]} is {facts['name']} {release}; it takes MicroPython 1.23 or newer")
     if facts["missing"]:
         raise VmError(f"{source}: {command[-1]} (MicroPython {release}) lacks {', '.join(facts['missing'])}")
-    return Vm(command, tuple(facts["version"]), facts["word"], source)
+    return Vm(command, tuple(facts["version"]), facts["bits"], source)

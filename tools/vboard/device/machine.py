@@ -68,7 +68,7 @@ class Pin:
 
     def __init__(self, id, mode=IN, pull=None, value=0):
         if isinstance(id, str) and id != _spec["led"]:
-            raise ValueError("unknown named pin \"%s\"" % id)
+            raise ValueError('unknown named pin "%s"' % id)
         self.id = id
         self._value = value
 

@@ -28,13 +28,13 @@ def boot():
     network.start(spec)
     vos.start(spec)
     modules = sys.modules
-    modules["os"] = modules.pop("vos")
-    modules["socket"] = modules.pop("vsocket")
+    modules["os"] = vos
+    modules["socket"] = vsocket
     if spec["nvs"]:
         import esp32
 
         esp32.start(spec)
-    for name in ("flash", "vboard"):
+    for name in ("flash", "vboard", "vos", "vsocket"):
         modules.pop(name, None)
     sys.argv.clear()
     sys.path.clear()
