@@ -1,9 +1,12 @@
 # firstboot: a board introduces itself to ThingsBoard. MIT licence, (c) 2026 the firstboot authors.
 #
-# main.py calls run(); nothing is imported before it is needed, and what only the first boot needs is
-# forgotten before the telemetry loop starts.
+# main.py calls run(). What is needed only now and then (the boot, Wi-Fi, a connection's handshake) is an errand:
+# its code is in memory while it runs, and the telemetry loop has the heap to itself.
 
-from .version import VERSION as __version__  # noqa: F401 - for whoever asks
+import gc
+import sys
+
+__version__ = "0.1.0"
 
 
 def run(app="app"):
@@ -12,6 +15,28 @@ def run(app="app"):
     `app`: name of the user's module; it has `read() -> dict` and may have `on_rpc(method, params)` and
     `on_attributes(dict)`. Returns only where the port's `machine.reset()` does.
     """
-    from .run import run as go
+    try:
+        args = errand("boot", "boot", app)
+        from .telemetry import Telemetry
 
-    go(app)
+        Telemetry(*args).run()
+    except Exception as e:  # noqa: BLE001 - the last line of defence: say why, and start again
+        errand("boot", "ended", e)
+
+
+def errand(module, function, *args):
+    """Call a function of one of this package's modules, and forget the module."""
+    module = "firstboot." + module
+    try:
+        return getattr(__import__(module, None, None, (function,)), function)(*args)
+    finally:
+        forget(module)
+
+
+def forget(name):
+    """Let go of a module by its full name; whoever still uses it keeps it alive."""
+    if sys.modules.pop(name, None):
+        package, _, module = name.rpartition(".")
+        if package in sys.modules:
+            delattr(sys.modules[package], module)
+    gc.collect()

@@ -6,14 +6,13 @@ from micropython import const
 
 import machine
 
-_STEP = const(1000)  # ms between two feedings of the watchdog
+from . import wait
+
 _FLASH = const(150)  # ms
 
-_wdt = None
 
-
-def names():
-    """What a device name's template may hold: {board}, {mac}, {uid}; upper-case kind, lower-case hex."""
+def name(template):
+    """The device name: `template` with {board} (upper-case kind), {mac} and {uid} (lower-case hex) filled in."""
     from binascii import hexlify
 
     uid = hexlify(machine.unique_id()).decode()
@@ -24,7 +23,7 @@ def names():
         mac = hexlify(network.WLAN(network.STA_IF).config("mac")).decode()
     except (ImportError, OSError):
         mac = uid
-    return {"{board}": kind(), "{mac}": mac, "{uid}": uid}
+    return template.replace("{board}", kind()).replace("{mac}", mac).replace("{uid}", uid)
 
 
 def kind():
@@ -74,26 +73,8 @@ def reset():
 
 def watch(seconds):
     """Start the watchdog; 0 leaves it off. It can't be stopped again."""
-    global _wdt
     if seconds:
-        _wdt = machine.WDT(timeout=int(seconds * 1000))
-
-
-def pause(ms):
-    """Sleep for `ms` milliseconds, feeding the watchdog."""
-    end = time.ticks_add(time.ticks_ms(), ms)
-    while True:
-        left = time.ticks_diff(end, time.ticks_ms())
-        if left <= 0:
-            return
-        time.sleep_ms(min(left, _STEP))
-        feed()
-
-
-def feed():
-    """Tell the watchdog that a step of a bounded wait, or a round trip, is done. Never called by a timer."""
-    if _wdt:
-        _wdt.feed()
+        wait.watchdog = machine.WDT(timeout=int(seconds * 1000))
 
 
 def blink(times):

@@ -12,14 +12,6 @@ from micropython import const
 _MOST = const(8192)  # bytes of an answer; a certificate of RSA-4096 in base64 stays below 3 KiB
 
 
-class BadAnswer(ValueError):
-    """An answer that says nothing usable: args[0] is the reason (not_json, no_status, ...)."""
-
-
-class Refused(Exception):
-    """A well-formed refusal: args[0] is the server's status, NOT_FOUND or FAILURE."""
-
-
 def request(key, secret, name, credentials):
     """The provisioning request (bytes of JSON) for device `name`.
 
@@ -36,28 +28,28 @@ def request(key, secret, name, credentials):
 
 
 def answer(data):
-    """The credentials (dict) that the answer `data` (bytes) grants.
+    """What the answer `data` (bytes) says: (status, credentials); these are None unless the status is SUCCESS.
 
-    Reads ThingsBoard's present form and those of the releases before 3.2 (contract 4.4 and 11). Raises
-    Refused, or BadAnswer when nothing can be believed.
+    Reads ThingsBoard's present form and those of the releases before 3.2 (contract 4.4 and 11). ValueError, with
+    the reason in one word, when nothing can be believed.
     """
     if len(data) > _MOST:
-        raise BadAnswer("too_large")
+        raise ValueError("too_large")
     if data == b"\x08\x02":
-        raise Refused("NOT_FOUND")  # protobuf, the server's reply to an empty request (contract 4.2)
+        return "NOT_FOUND", None  # protobuf, the server's reply to an empty request (contract 4.2)
     doc = _parse(data)
     if not isinstance(doc, dict):
-        raise BadAnswer("not_object")
+        raise ValueError("not_object")
     status = doc.get("status", doc.get("provisionDeviceStatus"))
     if not isinstance(status, str):
-        raise BadAnswer("no_status")
+        raise ValueError("no_status")
     if doc.get("provisionDeviceStatus", status) != status:
-        raise BadAnswer("ambiguous")
+        raise ValueError("ambiguous")
     if status in ("NOT_FOUND", "FAILURE"):
-        raise Refused(status)
+        return status, None
     if status != "SUCCESS":
-        raise BadAnswer("unknown_status")
-    return _credentials(doc, doc.get("credentialsType"))
+        raise ValueError("unknown_status")
+    return status, _credentials(doc, doc.get("credentialsType"))
 
 
 def _parse(data):
@@ -67,10 +59,10 @@ def _parse(data):
         doc = json.load(stream)
         rest = stream.getvalue()[stream.tell() - 1 :]
     except (ValueError, RuntimeError):  # CPython: RecursionError for deep nesting
-        raise BadAnswer("not_json")
+        raise ValueError("not_json")
     # MicroPython stops after the first value, CPython objects to what follows it.
     if rest.strip():
-        raise BadAnswer("not_json")
+        raise ValueError("not_json")
     return doc
 
 
@@ -84,9 +76,9 @@ def _credentials(doc, kind):
     elif kind == "X509_CERTIFICATE":
         member = "certificate"
     else:
-        raise BadAnswer("unsupported_type" if kind == "LWM2M_CREDENTIALS" else "unknown_type")
+        raise ValueError("unsupported_type" if kind == "LWM2M_CREDENTIALS" else "unknown_type")
     if value is None or value == "":
-        raise BadAnswer("no_value")
+        raise ValueError("no_value")
     return {"credentialsType": kind, member: _text(value)}
 
 
@@ -95,15 +87,15 @@ def _basic(value):
         try:
             value = json.loads(value)
         except ValueError:
-            raise BadAnswer("wrong_value_type")
+            raise ValueError("wrong_value_type")
     if value is None:
-        raise BadAnswer("no_value")
+        raise ValueError("no_value")
     if not isinstance(value, dict):
-        raise BadAnswer("wrong_value_type")
+        raise ValueError("wrong_value_type")
     client, user, password = [_text(value.get(m) or None) for m in ("clientId", "userName", "password")]
     # What the server itself can match (contract 4.5): an id, and a password only beside a user name.
     if not (client or user) or password and not user:
-        raise BadAnswer("incomplete")
+        raise ValueError("incomplete")
     return {"credentialsType": "MQTT_BASIC", "clientId": client, "username": user, "password": password}
 
 
@@ -111,8 +103,8 @@ def _text(value):
     if value is None:
         return None
     if not isinstance(value, str):
-        raise BadAnswer("wrong_value_type")
+        raise ValueError("wrong_value_type")
     for c in value:
         if ord(c) < 32 or ord(c) == 127:
-            raise BadAnswer("bad_characters")
+            raise ValueError("bad_characters")
     return value

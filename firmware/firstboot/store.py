@@ -7,7 +7,7 @@ import json
 import os
 from binascii import crc32
 
-from .log import log
+from . import log
 
 # The states of a record; provision.py has the transitions between them.
 EMPTY = 0
@@ -78,4 +78,9 @@ class Store:
             try:
                 slot.write(data)
             except OSError as e:
-                log("flash: no copy of the identity:", e)
+                log.log("flash: no copy of the identity:", e)
+
+    def hide(self):
+        """Keep what proves who this board is out of the log."""
+        if self.credentials:
+            log.hide(*[self.credentials.get(member) for member in ("token", "username", "password", "key")])

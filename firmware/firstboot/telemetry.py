@@ -5,11 +5,10 @@ import json
 import time
 from micropython import const
 
-from . import board, wifi
+from . import __version__, errand
 from .link import Denied
-from .log import log, trace
-from .store import CANDIDATE
-from .version import VERSION
+from .log import log
+from .wait import pause
 
 _REVOKED = const(5)  # refusals in a row, spaced by the back-off, until the credentials count as revoked
 _POISON = const(5)  # times that a sample may end a connection which had been accepted just before
@@ -18,52 +17,59 @@ _POISON = const(5)  # times that a sample may end a connection which had been ac
 class Telemetry:
     """Send what `app.read()` returns every `period` seconds, for ever.
 
-    `app`: the user's module, or None where it could not be imported; `link` may be open already (`is_open`).
+    `app`: the user's module, or None where it could not be imported. `link` may be open already (`is_open`).
+    `wifi`: the arguments of wifi.join(). `revoked`: "provision" ends the loop when
+    the credentials are refused, "wait" tries on.
     """
 
-    def __init__(self, app, link, store, config, backoff, is_open):
+    def __init__(self, app, link, credentials, is_open, wifi, backoff, period, revoked):
         self.app = app
         self.link = link
-        self.store = store
-        self.config = config
-        self.backoff = backoff
+        self.credentials = credentials
         self.is_open = is_open
-        self.period = int(config["period"] * 1000)
-        self.sample = None
+        self.wifi = wifi
+        self.backoff = backoff
+        self.period = int(period * 1000)
+        self.revoked = revoked
+        self.sample = self.reported = self.inbox = None
         self.denied = self.errors = self.tries = self.dropped = 0
-        self.reported = None
-        self.first = True
-        self.inbox = None
+        if hasattr(app, "on_rpc") or hasattr(app, "on_attributes"):
+            from .inbox import Inbox
+
+            self.inbox = Inbox(link, app)
 
     def run(self):
-        """Never returns. A refused identity is handed back to provisioning by a reset, if the config says so."""
+        """Raises Denied when the server has refused the credentials often enough; returns never."""
         due = time.ticks_ms()
         while True:
             try:
                 if not self.is_open:
                     self._open()
+                if self.reported is None and self.inbox:
+                    self.inbox.open()
                 self._send()
                 due = time.ticks_add(due, self.period)
                 left = time.ticks_diff(due, time.ticks_ms())
                 if left < 0:  # an outage or a slow read(): no burst to make up for it
                     due = time.ticks_add(due, -left)
-                self.link.listen(max(0, left), self.inbox)
+                    left = 0
+                self.link.listen(left, self.inbox)
                 continue
             except Denied as e:
                 log("telemetry: the server refuses this board:", e.args[0])
-                self._refused()
+                self.denied += 1
+                if self.revoked == "provision" and self.denied >= _REVOKED:
+                    raise
             except OSError as e:
                 log("telemetry: connection lost:", e)
             self.link.close()
             self.is_open = False
-            board.pause(self.backoff.next())
+            pause(self.backoff.next())
 
     def _open(self):
-        config = self.config
-        wifi.join(config["wifi.ssid"], config["wifi.password"], config["wifi.timeout"])
-        gc.collect()
-        self.link.open(self.store.credentials)
-        self.is_open = self.first = True
+        errand("wifi", "join", *self.wifi)
+        self.link.open(self.credentials)
+        self.is_open = True
         self.denied = 0
         self.reported = None
         log("telemetry: connected")
@@ -82,13 +88,12 @@ class Telemetry:
             self.sample = None
             self.tries = 0
             self.backoff.reset()
-            if self.first:
-                self.first = False
+        if self.reported != (self.errors, self.dropped):
+            if self.reported is None:
                 gc.collect()
                 log("telemetry: acknowledged; heap in use", gc.mem_alloc(), "bytes")
-        if self.reported != (self.errors, self.dropped):
             self.reported = (self.errors, self.dropped)
-            report = {"firstboot_version": VERSION, "read_errors": self.errors, "dropped_samples": self.dropped}
+            report = {"firstboot_version": __version__, "read_errors": self.errors, "dropped_samples": self.dropped}
             self.link.report(json.dumps(report).encode())
 
     def _read(self):
@@ -102,14 +107,5 @@ class Telemetry:
         except Exception as e:  # noqa: BLE001 - the user's code may raise anything, and must not stop the board
             self.errors += 1
             log("app: read() failed, number", self.errors)
-            trace(e)
+            errand("trace", "trace", e)
             return None
-
-    def _refused(self):
-        self.denied += 1
-        if self.denied < _REVOKED or self.config["revoked"] != "provision":
-            return
-        log("telemetry: refused %d times, provisioning anew" % self.denied)
-        # With the same credentials: should the server know them again one day, they are still good.
-        self.store.save(CANDIDATE, self.store.credentials)
-        board.reset()

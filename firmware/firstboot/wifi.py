@@ -5,8 +5,8 @@ from micropython import const
 
 import network
 
-from . import board
 from .log import log
+from .wait import feed
 
 _STEP = const(100)  # ms between two looks at the radio
 
@@ -32,7 +32,7 @@ def join(ssid, password, timeout):
         if reason or time.ticks_diff(end, time.ticks_ms()) <= 0:
             wlan.disconnect()
             raise OSError("wifi: %s" % (reason or "no connection within %d s" % timeout))
-        board.feed()
+        feed()
         time.sleep_ms(_STEP)
     log("wifi: joined,", wlan.ifconfig()[0])
 

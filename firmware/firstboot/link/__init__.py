@@ -16,8 +16,3 @@ class LinkError(OSError):
 
 class Denied(Exception):
     """The server is there and refuses these credentials: args[0] says with which code."""
-
-
-def load(transport):
-    """The Link class of `transport`: "mqtt", "http" or "coap"."""
-    return __import__("firstboot.link." + transport, None, None, ("Link",)).Link

@@ -1,51 +1,21 @@
 # MQTT 3.1.1 on umqtt.simple's client. MIT licence, (c) 2026 the firstboot authors.
 #
-# umqtt.simple says CONNECT and reads CONNACK. What it leaves open is done here: deadlines (its wait_msg() blocks
-# for ever in the middle of a packet), a QoS 1 publish in one write (in three, Nagle's algorithm and the server's
-# delayed ACK make 22 a second out of 10,000), a limit on what a frame may take from the heap, and a connection
-# that is kept alive.
+# umqtt.simple says CONNECT and reads CONNACK (mqtt_connect.py). What it leaves open is done here: deadlines (its
+# wait_msg() blocks for ever in the middle of a packet), a QoS 1 publish in one write (in three, Nagle's algorithm
+# and the server's delayed ACK make 22 a second out of 10,000), a limit on what a frame may take from the heap,
+# and a connection that is kept alive.
 
 import time
 from micropython import const
 
-import umqtt.simple as umqtt
-
-from . import Denied, LinkError
+from .. import errand
+from . import LinkError
 from .wire import Wire
 
 _PUBLISH = const(0x30)
 _PUBACK = const(0x40)
 _NEVER = const(0x8000000)  # ms, 37 hours: no keepalive, no PINGREQ
 _INBOX = const(16)  # messages that may wait while a publish waits for its PUBACK
-
-
-class _Dial:
-    # Stands where umqtt.simple has its socket module and its socket while it connects: both releases of it, the
-    # one on PyPI and the one of micropython-lib, ask for no more than this. The packet leaves in one write.
-    def __init__(self, wire):
-        self.wire = wire
-        self.packet = bytearray()
-
-    def socket(self):
-        return self
-
-    def getaddrinfo(self, host, port):
-        return ((None,),)
-
-    def settimeout(self, seconds):
-        pass
-
-    def connect(self, address):
-        self.wire.open()
-
-    def write(self, data, size=None):
-        self.packet.extend(data if size is None else data[:size])
-
-    def read(self, size):
-        self.wire.write(self.packet, 0, len(self.packet))
-        self.packet = bytearray(size)
-        self.wire.fill(self.packet)
-        return self.packet
 
 
 class _Tail:
@@ -73,23 +43,12 @@ class Link:
         self.pid = self.acked = 0
 
     def ask(self, request):
-        """One provisioning request, one answer (bytes), in a provision-only session.
-
-        Neither SUBSCRIBE nor SUBACK: releases up to 3.8.1 send none, and the answer comes without a subscription.
-        """
-        self._connect(b"", b"provision", b"")
-        self._publish(b"/provision/request", request)
-        self.topic = None
-        while True:
-            self._next()
-            for topic, payload in self.inbox:
-                if topic == b"/provision/response":
-                    return payload
+        """One provisioning request, one answer (bytes)."""
+        return self._errand("ask", request)
 
     def open(self, credentials):
         """Connect as the device of `credentials`. Denied: the server answered with a refusing CONNACK."""
-        user = credentials.get("token", credentials.get("username"))
-        self._connect(_bytes(credentials.get("clientId")), _bytes(user) or None, _bytes(credentials.get("password")))
+        self._errand("login", credentials)
 
     def send(self, payload):
         """Telemetry (bytes of JSON); returns when the server has acknowledged it."""
@@ -102,16 +61,9 @@ class Link:
     def publish(self, topic, payload):
         """Publish at QoS 1 and wait for the PUBACK. No heap is taken while topic and size stay the same."""
         self.wire.within(self.timeout)
-        pid = self._publish(topic, payload)
-        while self._next() != _PUBACK or self.acked != pid:
+        pid = self.start(topic, payload)
+        while self.next() != _PUBACK or self.acked != pid:
             pass
-
-    def subscribe(self, topic):
-        """Subscribe at QoS 1. The SUBACK is not waited for: what it refuses never arrives."""
-        self.wire.within(self.timeout)
-        size = len(topic)
-        packet = bytes((0x82, size + 5, 0, 1, size >> 8, size & 255)) + topic + b"\x01"
-        self.wire.write(packet, 0, len(packet))
 
     def listen(self, ms, handler=None):
         """Wait for `ms` milliseconds, give each arriving message to handler(topic, payload), both bytes.
@@ -136,7 +88,7 @@ class Link:
                 wait = beat - time.ticks_diff(now, self.seen)
             if self.wire.arrives(max(0, min(left, wait))):
                 self.wire.within(self.timeout)
-                self._next()
+                self.next()
             elif wait < left:
                 if self.pinged:
                     raise LinkError("no sign of life from the server for %d s" % (self.keepalive * 3 // 2))
@@ -152,25 +104,16 @@ class Link:
                 pass
             self.wire.close()
 
-    def _connect(self, client, user, password):
+    def _errand(self, function, argument):
         self.inbox.clear()
+        self.topic = None
         self.pinged = False
-        self.wire.within(self.timeout)
-        client = umqtt.MQTTClient(client, self.wire.host, self.wire.port, user, password, self.keepalive)
-        module, umqtt.socket = umqtt.socket, _Dial(self.wire)
-        try:
-            client.connect()
-        except umqtt.MQTTException as e:
-            code = e.args[0]
-            # 1 and 3 say nothing about the credentials: protocol level, and "server unavailable" (contract 2.3).
-            raise (LinkError if code in (1, 3) or user == b"provision" else Denied)("CONNACK %d" % code)
-        except AssertionError:
-            raise LinkError("this is not an MQTT server")
-        finally:
-            umqtt.socket = module
+        answer = errand("link.mqtt_connect", function, self, argument)
         self.seen = time.ticks_ms()
+        return answer
 
-    def _publish(self, topic, payload):
+    def start(self, topic, payload):
+        """Send a QoS 1 publish without waiting for its PUBACK; returns the packet identifier."""
         # The packet is laid so that the topic's length stands at 4 whatever the size: 1 to 3 bytes of remaining
         # length (MQTT 2.2.3) and the packet type go before it.
         if topic is not self.topic:
@@ -185,19 +128,14 @@ class Link:
         out[i] = pid >> 8
         out[i + 1] = pid & 255
         size = len(out) - 4
-        i = 3
-        if size > 16383:
-            out[1] = size & 127 | 128
-            out[2] = size >> 7 & 127 | 128
-            size >>= 14
-            i = 1
-        elif size > 127:
-            out[2] = size & 127 | 128
+        start = i = 3 - (size > 127) - (size > 16383)
+        while i < 3:
+            out[i] = size & 127 | 128
             size >>= 7
-            i = 2
+            i += 1
         out[3] = size
-        out[i - 1] = _PUBLISH | 2
-        self.wire.write(out, i - 1, len(out) - i + 1)
+        out[start - 1] = _PUBLISH | 2
+        self.wire.write(out, start - 1, len(out) - start + 1)
         return pid
 
     def _ping(self):
@@ -206,8 +144,8 @@ class Link:
         self.pinged = True
         self.seen = time.ticks_ms()
 
-    def _next(self):
-        # Read one packet and return its type; a PUBLISH goes into the inbox, a PUBACK's id into self.acked.
+    def next(self):
+        """Read one packet and return its type; a PUBLISH goes into `inbox`, a PUBACK's id into `acked`."""
         head = self.head
         wire = self.wire
         wire.fill(head)
@@ -248,8 +186,3 @@ class Link:
         if qos:
             self.wire.write(b"\x40\x02" + body[i:j], 0, 4)
         self.inbox.append((bytes(body[2:i]), bytes(body[j:])))
-
-
-def _bytes(text):
-    # umqtt.simple sends len() in characters before it sends bytes, so it must never see a str.
-    return text.encode() if text else b""

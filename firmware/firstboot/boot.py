@@ -1,0 +1,57 @@
+# The boot: wires the parts in order, the only file that knows them all. MIT licence, (c) 2026 the firstboot
+# authors.
+
+import os
+from micropython import const
+
+from . import board, errand, forget
+from .backoff import Backoff
+from .link import Denied
+from .log import hide, log
+from .store import CANDIDATE, VERIFIED, Store
+from .wait import pause
+
+_CRASH = const(10000)  # ms between a crash and the reset, so that a person can read why
+
+
+def boot(app):
+    """Take the board to a verified identity. Returns what Telemetry() is made with."""
+    log("firstboot on", board.kind())
+    config = errand("setup", "config")
+    hide(*[config[name] for name in ("wifi.password", "provision.key", "provision.secret", "provision.fleet_secret")])
+    board.watch(config["watchdog"])
+    store = Store(board.slots())
+    forget("firstboot.board")
+    store.hide()
+    link = __import__("firstboot.link." + config["transport"], None, None, ("Link",)).Link(config)
+    backoff = Backoff(config["retry.first"], config["retry.most"], os.urandom)
+    wifi = (config["wifi.ssid"], config["wifi.password"], config["wifi.timeout"])
+    is_open = store.state != VERIFIED
+    if is_open:
+        log("identity: none that the server has accepted")
+        errand("enrol", "enrol", config, store, link, backoff, wifi)
+    log("identity: verified")
+    forget("firstboot.store")
+    return _app(app), link, store.credentials, is_open, wifi, backoff, config["period"], config["revoked"]
+
+
+def ended(error):
+    """The board's loop ended with `error`: hand the identity back to provisioning, or say what crashed; reset."""
+    if isinstance(error, Denied):
+        log("identity: revoked, provisioning anew")
+        store = Store(board.slots())
+        # With the same credentials: should the server know them again one day, they are still good.
+        store.save(CANDIDATE, store.credentials)
+    else:
+        log("firstboot: crashed, starting again in %d s" % (_CRASH // 1000))
+        errand("trace", "trace", error)
+        pause(_CRASH)
+    board.reset()
+
+
+def _app(name):
+    try:
+        return __import__(name)
+    except Exception as e:  # noqa: BLE001 - a broken app must not keep the board from telling so
+        log("app: can't be imported")
+        errand("trace", "trace", e)

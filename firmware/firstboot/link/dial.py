@@ -1,0 +1,33 @@
+# Opening a TCP connection, TLS above it where asked. MIT licence, (c) 2026 the firstboot authors.
+#
+# An errand of Wire.open(): the only file of the firmware that opens a TCP socket.
+
+import select
+import socket
+from errno import EINPROGRESS
+
+from . import LinkError
+
+
+def tcp(wire):
+    """Connect `wire` (a Wire). LinkError says which step failed; the TLS handshake is part of the first write."""
+    try:
+        address = socket.getaddrinfo(wire.host, wire.port)[0][-1]
+    except OSError as e:
+        raise LinkError("server.host %s does not resolve (%s)" % (wire.host, e))
+    wire.sock = sock = socket.socket()
+    sock.setblocking(False)
+    try:
+        sock.connect(address)
+    except OSError as e:
+        if e.errno != EINPROGRESS:
+            raise
+    wire.poll.register(sock, select.POLLOUT)
+    if wire.ready("connecting") & (select.POLLERR | select.POLLHUP):
+        sock.read(1)  # raises what connecting failed with
+        raise LinkError("%s:%d refused the connection" % (wire.host, wire.port))
+    if wire.wrap:
+        wire.poll.unregister(sock)
+        wire.sock = wire.wrap(sock)
+        wire.poll.register(wire.sock, select.POLLOUT)
+    wire.poll.modify(wire.sock, select.POLLIN)

@@ -1,0 +1,79 @@
+# MQTT's CONNECT and CONNACK, by umqtt.simple's client. MIT licence, (c) 2026 the firstboot authors.
+#
+# An errand of link/mqtt.py: umqtt.simple is in memory while a connection is made, and not afterwards.
+
+import umqtt.simple as umqtt
+
+from .. import forget
+from . import Denied, LinkError
+
+
+class _Dial:
+    # Stands where umqtt.simple has its socket module and its socket while it connects: both releases of it, the
+    # one on PyPI and the one of micropython-lib, ask for no more than this. The packet leaves in one write.
+    def __init__(self, wire):
+        self.wire = wire
+        self.packet = bytearray()
+
+    def socket(self):
+        return self
+
+    def getaddrinfo(self, host, port):
+        return ((None,),)
+
+    def settimeout(self, seconds):
+        pass
+
+    def connect(self, address):
+        self.wire.open()
+
+    def write(self, data, size=None):
+        self.packet.extend(data if size is None else data[:size])
+
+    def read(self, size):
+        self.wire.write(self.packet, 0, len(self.packet))
+        self.packet = bytearray(size)
+        self.wire.fill(self.packet)
+        return self.packet
+
+
+def ask(link, request):
+    """One provisioning request, one answer (bytes), in a provision-only session.
+
+    Neither SUBSCRIBE nor SUBACK: releases up to 3.8.1 send none, and the answer comes without a subscription.
+    """
+    _connect(link, b"", b"provision", b"")
+    link.start(b"/provision/request", request)
+    while True:
+        link.next()
+        for topic, payload in link.inbox:
+            if topic == b"/provision/response":
+                return payload
+
+
+def login(link, credentials):
+    """Connect as the device of `credentials`. Denied: the server answered with a refusing CONNACK."""
+    user = credentials.get("token", credentials.get("username"))
+    # umqtt.simple sends len() in characters before it sends bytes, so it must never see a str.
+    _connect(
+        link, *[(text or "").encode() for text in (credentials.get("clientId"), user, credentials.get("password"))]
+    )
+
+
+def _connect(link, client, user, password):
+    wire = link.wire
+    wire.within(link.timeout)
+    module = umqtt.socket
+    try:
+        umqtt.socket = _Dial(wire)
+        umqtt.MQTTClient(client, wire.host, wire.port, user or None, password, link.keepalive).connect()
+    except umqtt.MQTTException as e:
+        code = e.args[0]
+        # 1 and 3 say nothing about the credentials: protocol level, and "server unavailable" (contract 2.3).
+        raise (LinkError if code in (1, 3) or user == b"provision" else Denied)("CONNACK %d" % code)
+    except AssertionError:
+        raise LinkError("this is not an MQTT server")
+    finally:
+        umqtt.socket = module
+        forget("umqtt.simple")
+        forget("umqtt")

@@ -1,0 +1,15 @@
+# Tell of an exception that was not expected. MIT licence, (c) 2026 the firstboot authors.
+
+import io
+import sys
+
+from .log import log
+
+
+def trace(error):
+    """Print `error` with its traceback, a line at a time, with the secrets taken out."""
+    out = io.StringIO()
+    sys.print_exception(error, out)
+    for line in out.getvalue().split("\n"):
+        if line:
+            log("   ", line)
