@@ -1,0 +1,1 @@
+"""Where micropython-lib's umqtt is on a board."""
