@@ -20,6 +20,7 @@ def main(
     host: str = typer.Option(HOST, help="Loopback address to listen on."),
     mqtt_port: int = typer.Option(1883),
     http_port: int = typer.Option(8080, help="Device API and REST."),
+    coap_port: int = typer.Option(5683),
     release: str = typer.Option("4.4", help=f"ThingsBoard release to mirror: {', '.join(RELEASES)}."),
     database: str = typer.Option(":memory:", "--db", help="File that keeps devices and telemetry."),
     profile: str = typer.Option("boards", help="Name of the device profile to make."),
@@ -41,6 +42,7 @@ def main(
         host=host,
         mqtt_port=mqtt_port,
         http_port=http_port,
+        coap_port=coap_port,
         database=database,
         on_event=lambda event: print(show(event), flush=True),
     )
@@ -51,7 +53,8 @@ def main(
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
     except OSError as e:
-        print(f"tools.standin: {e.strerror or e}: choose other ports with --mqtt-port, --http-port", file=sys.stderr)
+        ports = "--mqtt-port, --http-port, --coap-port"
+        print(f"tools.standin: {e.strerror or e}: choose other ports with {ports}", file=sys.stderr)
         raise typer.Exit(1) from e
 
 
@@ -60,7 +63,7 @@ def _banner(standin: Standin, release: str, profile: str, strategy: str, key: st
         standin.add_profile(profile, strategy, key, secret)
     for line in (
         f"stand-in for ThingsBoard {release}: MQTT {standin.host}:{standin.mqtt_port}, "
-        f"HTTP and REST {standin.host}:{standin.http_port}",
+        f"HTTP and REST {standin.host}:{standin.http_port}, CoAP {standin.host}:{standin.coap_port}",
         f"profile {profile}: {strategy}, key {key}, secret {secret}",
         f"REST user {USER}, password {PASSWORD}. Ctrl-C ends it.",
     ):

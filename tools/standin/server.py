@@ -13,6 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
+from . import coap
 from .core import RPC_TIMEOUT, Core, Event
 from .http import DeviceApi
 from .mqtt import Connection
@@ -38,6 +39,7 @@ class Standin:
         host: str = HOST,
         mqtt_port: int = 0,
         http_port: int = 0,
+        coap_port: int = 0,
         scale: float = 1.0,
         database: str = ":memory:",
         on_event: Callable[[Event], None] | None = None,
@@ -45,11 +47,13 @@ class Standin:
         self.host = host
         self.mqtt_port = mqtt_port
         self.http_port = http_port
+        self.coap_port = coap_port
         self.events: list[Event] = []
         self.registry = Registry(database)
         self._on_event = on_event
         self._happened = threading.Condition()
         self.core = Core(self.registry, RELEASES[release], scale, self._say)
+        self.coap = coap.DeviceApi(self.core)
         self._loop = asyncio.new_event_loop()
         self._thread: threading.Thread | None = None
         self._stops: list[Callable[[], Coroutine[Any, Any, None]]] = []
@@ -176,6 +180,7 @@ class Standin:
         site = web.TCPSite(runner, self.host, self.http_port, reuse_address=True)
         await site.start()
         self.http_port = runner.addresses[0][1]
+        self.coap_port, stop_coap = await coap.serve(self.coap, self.host, self.coap_port)
 
         async def stop_mqtt() -> None:
             mqtt.close()
@@ -183,7 +188,7 @@ class Standin:
                 connection.close("server stopped")
             await mqtt.wait_closed()
 
-        self._stops = [stop_mqtt, runner.cleanup]
+        self._stops = [stop_mqtt, runner.cleanup, stop_coap]
 
     async def _stop(self) -> None:
         for stop in self._stops:

@@ -22,7 +22,6 @@ from ..vm import cache, find
 from .image import BLOCK, Image
 
 _DEVICE = Path(__file__).parent / "device"
-_EVENTS = 3
 _RESET = 64  # exit codes of device/machine.py
 _POWER_OFF = 63
 
@@ -219,10 +218,9 @@ class VirtualBoard:
         command, env = self._command(cause)
         read, write = os.pipe()
         with open(read, "rb") as events:
-            # dup2() leaves the pipe at the descriptor that device/vboard.py opens.
             self._process = process = subprocess.Popen(
-                ["/bin/sh", "-c", f'exec {_EVENTS}>&{write} && exec "$@"', "sh", *command],
-                env=env,
+                command,
+                env={**env, "VBOARD_EVENTS": str(write)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

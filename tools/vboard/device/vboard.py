@@ -8,12 +8,10 @@ import vfs
 
 import flash
 
-EVENTS = 3  # file descriptor of the pipe to the host
-
 
 def boot():
     spec = json.loads(os.getenv("VBOARD"))
-    events = open(EVENTS, "wb")
+    events = open(int(os.getenv("VBOARD_EVENTS")), "wb")  # a pipe to the host
 
     def tell(**event):
         events.write(json.dumps(event).encode() + b"\n")
