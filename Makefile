@@ -10,6 +10,7 @@ READY  := $(VENV)/.ready
 
 help:
 	@echo "make demo                  boot a virtual board twice and watch it introduce itself"
+	@echo "     [TRANSPORT=mqtt|http|coap] [TLS=1] [CREDENTIALS=token|server|basic|derived|x509]"
 	@echo "make test [ARGS=...]       lint and every test; ARGS go to pytest"
 	@echo "make lint                  ruff, and mypy on tools/"
 	@echo "make clean                 remove build/ and the virtual environment"
@@ -25,7 +26,8 @@ $(READY): pyproject.toml
 	@touch $@
 
 demo: $(READY)
-	@$(BIN)/python -m tools.demo
+	@$(BIN)/python -m tools.demo $(if $(TRANSPORT),--transport $(TRANSPORT)) $(if $(filter 1 yes true,$(TLS)),--tls) \
+	  $(if $(CREDENTIALS),--credentials $(CREDENTIALS))
 
 test: lint
 	$(BIN)/python -m pytest $(ARGS)

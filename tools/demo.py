@@ -1,0 +1,159 @@
+"""`make demo`: a virtual board introduces itself to a stand-in for ThingsBoard, restarts, and is known."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from dataclasses import dataclass
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from . import measure
+from .build import BuildError
+from .stage import Stage
+from .standin.server import Event
+from .vboard import Image, Run
+from .vm import VmError
+
+SAMPLES = 5
+# What the issue of a lean firmware promises for mode "token" over plain MQTT; see README, "Lean and fast".
+FIRST_BOOT_MOST = 22 * 1024
+STEADY_MOST = 12 * 1024
+
+APP = b"""\
+count = 0
+
+
+def read():
+    global count
+    count += 1
+    return {"count": count}
+"""
+
+console = Console(highlight=False)
+
+
+@dataclass
+class Boot:
+    """What one power-up of the board came to."""
+
+    run: Run
+    requests: int
+    acknowledged: int
+    first_telemetry: float | None
+    heap: int
+
+
+def main(
+    transport: str = typer.Option("mqtt", help="mqtt, http or coap."),
+    tls: bool = typer.Option(False, help="With TLS, verified."),
+    credentials: str = typer.Option("token", help="token, server, basic, derived or x509."),
+) -> None:
+    """Boot the firmware twice on the MicroPython VM: the first time it provisions itself, the second time not."""
+    began = time.monotonic()
+    try:
+        tls = tls or credentials == "x509"
+        with Stage(transport, tls, credentials, files={"/app.py": APP}, on_event=_say) as stage:
+            failures = _demo(stage)
+    except (VmError, BuildError, RuntimeError) as e:
+        console.print(f"demo: failed: {e}", style="bold red", markup=False)
+        raise typer.Exit(1) from e
+    if failures:
+        console.print(f"demo: failed: {'; '.join(failures)}", style="bold red", markup=False)
+        raise typer.Exit(1)
+    console.print(f"demo: passed in {time.monotonic() - began:.1f} s", style="bold green")
+
+
+def _demo(stage: Stage) -> list[str]:
+    image = stage.image()
+    way = stage.transport + (" with TLS" if stage.tls else "")
+    console.print(f"An empty flash; {way}; credentials made as '{stage.credentials}'.\n", style="bold")
+    first = _boot(stage, image)
+    console.print("\nPower off, and on again with the same flash.\n", style="bold")
+    second = _boot(stage, image)
+    heap = None
+    if (stage.transport, stage.tls, stage.credentials) == ("mqtt", False, "token"):
+        heap = _heap()
+    devices = len(stage.standin.devices())
+    console.print()
+    console.print(_table(stage, (first, second), devices, heap))
+    return _failures(first, second, devices, heap)
+
+
+def _boot(stage: Stage, image: Image) -> Boot:
+    standin = stage.standin
+    asked, seen = len(standin.provision_requests), _stored(stage)
+    board = stage.board(image, echo=_log)
+    held = measure.held(stage)
+
+    def done(_: Run) -> bool:
+        return _stored(stage) >= seen + SAMPLES
+
+    run = board.run(done, timeout=30)
+    moments = [at for at, line in run.lines if "telemetry: acknowledged" in line]
+    heap = measure.steady_heap(run) - held if moments else 0
+    stored = _stored(stage) - seen
+    return Boot(run, len(standin.provision_requests) - asked, stored, moments[0] if moments else None, heap)
+
+
+def _stored(stage: Stage) -> int:
+    devices = stage.standin.devices()
+    return sum(name == "count" for device in devices for name, _, _ in stage.standin.telemetry(device.name))
+
+
+def _heap() -> measure.Heap:
+    # On a stage of its own: the boots of the measurement are not the demo's.
+    with console.status("measuring") as status, Stage() as stage:
+        return measure.heap(stage, lambda what: status.update(f"measuring the {what}"))
+
+
+def _table(stage: Stage, boots: tuple[Boot, Boot], devices: int, heap: measure.Heap | None) -> Table:
+    table = Table(title=f"Stand-in for ThingsBoard {stage.standin.core.release.name}, strategy {stage.strategy}")
+    for title in ("", "first boot", "second boot"):
+        table.add_column(title, justify="left" if not title else "right")
+
+    def row(title: str, *cells: object) -> None:
+        table.add_row(title, *map(str, cells))
+
+    row("provisioning requests", *(boot.requests for boot in boots))
+    row("samples acknowledged by the server", *(boot.acknowledged for boot in boots))
+    row("time to first telemetry", *(f"{boot.first_telemetry or 0:.3f} s" for boot in boots))
+    row("heap in use in the telemetry loop", *(f"{boot.heap:,} B" for boot in boots))
+    if heap:
+        row("smallest heap that the boot runs in", f"{heap.first_boot:,} B", f"{heap.second_boot:,} B")
+    row("devices on the server", "", devices)
+    return table
+
+
+def _failures(first: Boot, second: Boot, devices: int, heap: measure.Heap | None) -> list[str]:
+    checks = [
+        (first.run.ended == "found", f"the first boot ended by {first.run.ended}"),
+        (second.run.ended == "found", f"the second boot ended by {second.run.ended}"),
+        (first.requests == 1, f"{first.requests} provisioning requests at the first boot"),
+        (second.requests == 0, "the second boot asked again"),
+        (devices == 1, f"{devices} devices on the server"),
+        (not heap or heap.first_boot <= FIRST_BOOT_MOST, "the first boot needs more heap than promised"),
+        (not heap or heap.steady <= STEADY_MOST, "the telemetry loop holds more heap than promised"),
+    ]
+    return [text for passed, text in checks if not passed]
+
+
+def _log(line: str) -> None:
+    moment = re.match(r" *[\d.]+ ", line)
+    at = moment.end() if moment else 0
+    console.print(Text.assemble(("board  ", "cyan"), (line[:at], "dim"), line[at:]))
+
+
+def _say(event: Event) -> None:
+    console.print(Text.assemble(("server ", "magenta"), f"{event.transport} {event.who}: {event.what}"))
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    os.environ.setdefault("COLUMNS", "110")
+    typer.run(main)

@@ -1,0 +1,86 @@
+"""Heap figures of the firmware on the VM, less what the virtual board itself holds (C code on a real board)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .stage import Stage
+from .vboard import Run
+
+_ROOMY = 256 * 1024
+_STEP = 256  # bytes, the fineness of a smallest heap
+_MOST = 64 * 1024
+_FAILED = re.compile(r"MemoryError|memory allocation failed")
+_ACKNOWLEDGED = re.compile(r"telemetry: acknowledged; heap in use (\d+) bytes")
+_EMPTY = {"/main.py": b""}
+
+
+@dataclass
+class Heap:
+    """Bytes: the smallest heaps that a first and a second boot reach telemetry in, and what the loop holds."""
+
+    first_boot: int
+    second_boot: int
+    steady: int
+
+
+def heap(stage: Stage, told: Callable[[str], None] = lambda _: None) -> Heap:
+    """Measure the firmware of this stage. `told`: hears what is being measured."""
+    told("heap of the virtual board itself")
+    base = smallest(lambda size: _idle(stage, size).ended == "idle")
+    told("heap of the telemetry loop")
+    image = stage.image()
+    run = stage.board(image, heap=_ROOMY).run(_ACKNOWLEDGED.pattern)
+    steady = steady_heap(run) - held(stage)
+    told("smallest heap of a first boot")
+    first = smallest(lambda size: boots(stage, size)) - base
+    told("smallest heap of a second boot")
+    second = smallest(lambda size: _reaches(stage.board(image, heap=size).run(_settled))) - base
+    return Heap(first, second, steady)
+
+
+def held(stage: Stage) -> int:
+    """Bytes that the virtual board holds with an empty main.py."""
+    return int(_idle(stage, _ROOMY).event("idle")[0])
+
+
+def _idle(stage: Stage, size: int) -> Run:
+    image = stage.image()
+    image.put(_EMPTY)
+    return stage.board(image, heap=size).run()
+
+
+def boots(stage: Stage, size: int) -> bool:
+    """Whether a first boot reaches its first acknowledged telemetry in a heap of `size` bytes."""
+    return _reaches(stage.board(stage.image(), heap=size).run(_settled))
+
+
+def steady_heap(run: Run) -> int:
+    """Bytes in use in the telemetry loop after a collection, as the board says itself."""
+    found = _ACKNOWLEDGED.search(run.log)
+    if not found:
+        raise RuntimeError(f"the board did not reach telemetry:\n{run.log}")
+    return int(found[1])
+
+
+def smallest(works: Callable[[int], bool], least: int = 4096, most: int = _MOST) -> int:
+    """The smallest size, to 256 bytes, for which `works(size)`; by halving."""
+    if not works(most):
+        raise RuntimeError(f"does not even work with {most} bytes")
+    while most - least > _STEP:
+        size = (least + most) // 2 // 16 * 16
+        if works(size):
+            most = size
+        else:
+            least = size
+    return most
+
+
+def _settled(run: Run) -> bool:
+    return _reaches(run) or _FAILED.search(run.log) is not None
+
+
+def _reaches(run: Run) -> bool:
+    return _ACKNOWLEDGED.search(run.log) is not None
