@@ -82,7 +82,7 @@ class Stage:
         image = Image(Path(self._folder.name) / f"board-{next(self._numbers)}.img").format()
         files = {**firmware(strip=strip), "/config.json": json.dumps(self.config).encode()}
         if self.tls:
-            files["/ca.der"] = Path(self.standin.ca_der).read_bytes()
+            files["/ca.der"] = Path(self.standin.ca_der).read_bytes()  # type: ignore[attr-defined]
         image.put({**files, **self.files})
         return image
 
