@@ -20,6 +20,8 @@ _FIELDS = (
     ("tls.enabled", "b", 0, 0, False),
     ("tls.ca", "s", 1, 128, "ca.der"),
     ("tls.verify", "b", 0, 0, True),
+    ("ntp.host", "s", 1, 253, "pool.ntp.org"),
+    ("ntp.port", "i", 1, 65535, 123),
     ("transport", "mqtt http coap", 0, 0, "mqtt"),
     ("provision.key", "s", 1, 255, None),
     ("provision.secret", "s", 1, 255, None),

@@ -25,7 +25,14 @@ from types import ModuleType
 ROOTS = ("firstboot", "umqtt", "app", "main")
 TICKS = 1 << 30  # the period of ticks_ms() on every port
 BOTH = real_select.POLLIN | real_select.POLLOUT
-CERT_VERIFY_FAILED = -0x2700  # mbedTLS's number, which the ports raise as an errno
+# mbedTLS's numbers, which the ports raise as an errno, and its words for OpenSSL's reasons to refuse a certificate.
+TLS_EOF, TLS_NO_RECORD, TLS_ALERT, TLS_OTHER = -0x7280, -0x7200, -0x7780, -0x6E00
+REFUSALS = {
+    9: "The certificate validity starts in the future",
+    10: "The certificate validity has expired",
+    62: "The certificate Common Name (CN) does not match with the expected CN",
+    64: "The certificate Common Name (CN) does not match with the expected CN",
+}
 
 Uname = namedtuple("Uname", "sysname nodename release version machine")
 
@@ -89,7 +96,12 @@ class Socket:
         except ssl.SSLWantWriteError:
             self.want = real_select.POLLOUT
         except ssl.SSLCertVerificationError as e:
-            raise OSError(CERT_VERIFY_FAILED, "MBEDTLS_ERR_X509_CERT_VERIFY_FAILED: %s" % e.verify_message) from None
+            text = "The certificate is not correctly signed by the trusted CA"
+            raise ValueError(REFUSALS.get(e.verify_code, text) + "\n") from None
+        except ssl.SSLError as e:
+            reason = str(e.reason)
+            code = TLS_ALERT if "ALERT" in reason else TLS_NO_RECORD if "VERSION" in reason else TLS_OTHER
+            raise OSError(TLS_EOF if isinstance(e, ssl.SSLEOFError) else code, str(e)) from None
         return None
 
     def _once(self, call, argument):

@@ -237,9 +237,7 @@ def test_a_refused_provision_session_says_nothing_about_credentials(code):
         provisioning.close()
 
 
-@pytest.mark.parametrize(
-    "greeting", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-x\r\n", b"\x15\x03\x01\0\x02\x02\x28"]
-)
+@pytest.mark.parametrize("greeting", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-x\r\n"])
 def test_a_server_that_does_not_speak_mqtt(greeting):
     def script(session):
         session.send(greeting)
@@ -250,6 +248,15 @@ def test_a_server_that_does_not_speak_mqtt(greeting):
         with pytest.raises(LinkError, match="MQTT"):
             device.open(OWN)
         device.close()
+
+
+def test_a_server_that_wants_tls():
+    with Peer(lambda session: session.send(b"\x15\x03\x01\0\x02\x02\x28"), lambda session: None) as peer:
+        device = link(peer.port)
+        for reason in ("server.port speaks TLS", "is it right that tls.enabled is false"):
+            with pytest.raises(LinkError, match=reason):
+                device.open(OWN)
+            device.close()
 
 
 def test_a_server_that_is_silent():

@@ -6,11 +6,12 @@ import select
 import socket
 from errno import EINPROGRESS
 
+from .. import errand
 from . import LinkError
 
 
-def tcp(wire):
-    """Connect `wire` (a Wire). LinkError says which step failed; the TLS handshake is part of the first write."""
+def tcp(wire, first):
+    """Connect `wire` (a Wire) and send `first`, which TLS does when it is satisfied. LinkError says what failed."""
     try:
         address = socket.getaddrinfo(wire.host, wire.port)[0][-1]
     except OSError as e:
@@ -26,8 +27,8 @@ def tcp(wire):
     if wire.ready("connecting") & (select.POLLERR | select.POLLHUP):
         sock.read(1)  # raises what connecting failed with
         raise LinkError("%s:%d refused the connection" % (wire.host, wire.port))
-    if wire.wrap:
-        wire.poll.unregister(sock)
-        wire.sock = wire.wrap(sock)
-        wire.poll.register(wire.sock, select.POLLOUT)
+    if wire.tls:
+        errand("link.tls", "start", wire, first)
     wire.poll.modify(wire.sock, select.POLLIN)
+    if not wire.tls:
+        wire.write(first, 0, len(first))

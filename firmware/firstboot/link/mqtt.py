@@ -28,12 +28,8 @@ class Link:
     """A connection to ThingsBoard's MQTT transport (contract 3 and 4.2)."""
 
     def __init__(self, config):
-        wrap = None
-        if config["tls.enabled"]:
-            from .tls import wrapper
-
-            wrap = wrapper(config)
-        self.wire = Wire(config["server.host"], config["server.port"], wrap)
+        tls = errand("link.tls", "options", config) if config["tls.enabled"] else None
+        self.wire = Wire(config["server.host"], config["server.port"], tls)
         self.timeout = int(config["server.timeout"] * 1000)
         self.keepalive = config["server.keepalive"]
         self.most = config["server.frame"]

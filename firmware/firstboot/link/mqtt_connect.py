@@ -3,9 +3,12 @@
 # An errand of link/mqtt.py: umqtt.simple is in memory while a connection is made, and not afterwards.
 
 import umqtt.simple as umqtt
+from micropython import const
 
 from .. import forget
 from . import Denied, LinkError
+
+_TLS_ALERT = const(0x15)
 
 
 class _Dial:
@@ -25,15 +28,21 @@ class _Dial:
         pass
 
     def connect(self, address):
-        self.wire.open()
+        pass
 
     def write(self, data, size=None):
         self.packet.extend(data if size is None else data[:size])
 
     def read(self, size):
-        self.wire.write(self.packet, 0, len(self.packet))
+        wire = self.wire
+        wire.open(self.packet)
         self.packet = bytearray(size)
-        self.wire.fill(self.packet)
+        try:
+            wire.fill(self.packet)
+        except OSError as e:
+            raise LinkError("%s%s" % (e, "" if wire.tls else "; is it right that tls.enabled is false?"))
+        if self.packet[0] == _TLS_ALERT:
+            raise LinkError("server.port speaks TLS, and tls.enabled is false")
         return self.packet
 
 
@@ -42,6 +51,7 @@ def ask(link, request):
 
     Neither SUBSCRIBE nor SUBACK: releases up to 3.8.1 send none, and the answer comes without a subscription.
     """
+    link.wire.identity = None
     _connect(link, b"", b"provision", b"")
     link.start(b"/provision/request", request)
     while True:
@@ -53,6 +63,7 @@ def ask(link, request):
 
 def login(link, credentials):
     """Connect as the device of `credentials`. Denied: the server answered with a refusing CONNACK."""
+    link.wire.identity = credentials if "key" in credentials else None
     user = credentials.get("token", credentials.get("username"))
     # umqtt.simple sends len() in characters before it sends bytes, so it must never see a str.
     _connect(

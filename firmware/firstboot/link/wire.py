@@ -16,12 +16,13 @@ _STEP = const(1000)  # ms between two feedings of the watchdog during a wait
 
 
 class Wire:
-    """A stream to `host`:`port`; `wrap(sock) -> sock` puts TLS above it, or is None."""
+    """A stream to `host`:`port`; `tls`: None, or what tls.options() says, and then `identity` is what it presents."""
 
-    def __init__(self, host, port, wrap=None):
+    def __init__(self, host, port, tls=None):
         self.host = host
         self.port = port
-        self.wrap = wrap
+        self.tls = tls
+        self.identity = None
         self.sock = None
         self.poll = select.poll()
 
@@ -30,10 +31,10 @@ class Wire:
         self.limit = ms
         self.end = time.ticks_add(time.ticks_ms(), ms)
 
-    def open(self):
-        """Connect; OSError says which step failed."""
+    def open(self, first):
+        """Connect and send `first` (bytes); OSError says which step failed."""
         self.close()
-        errand("link.dial", "tcp", self)
+        errand("link.dial", "tcp", self, first)
 
     def close(self):
         """Close, from whatever state; never raises."""

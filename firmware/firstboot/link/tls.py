@@ -1,0 +1,140 @@
+# TLS above a TCP stream: the only file that touches `tls`. MIT licence, (c) 2026 the firstboot authors.
+#
+# An errand of link/dial.py and of the links: loaded while a connection is made, and only where tls.enabled is true.
+# Verified it is, CA and host name, or there is no connection; MicroPython's own `ssl` and `requests` don't verify.
+
+import gc
+import select
+import tls
+from binascii import a2b_base64
+from errno import ENOMEM
+from micropython import const
+
+from .. import errand
+from ..log import log
+from . import LinkError
+
+_EOF = const(-0x7280)  # mbedTLS's numbers; its texts are there on some ports only
+_NO_RECORD = const(-0x7200)
+_BAD_VERSION = const(-0x6E80)
+_ALERT = const(-0x7780)
+
+
+def options(config):
+    """What a Wire keeps of `config` for start(). With tls.verify off it says so, loudly, at each boot."""
+    verify = config["tls.verify"]
+    if not verify:
+        log("TLS IS NOT VERIFIED: tls.verify is false, and anybody in between can read and forge everything")
+    return verify and config["tls.ca"], config["ntp.host"], config["ntp.port"]
+
+
+def start(wire, first):
+    """Shake hands on `wire` (a Wire, connected) and send `first` (bytes) when it is known who is there.
+
+    `wire.identity`: credentials with "certificate" and "key" (base64 of DER) to present, or None. LinkError says why
+    not; then nothing of `first` has left the board.
+    """
+    seen = []
+    context = _context(wire, seen)
+    wire.poll.unregister(wire.sock)
+    gc.collect()
+    try:
+        wire.sock = context.wrap_socket(wire.sock, server_hostname=wire.host, do_handshake_on_connect=False)
+        wire.poll.register(wire.sock, select.POLLOUT)
+        done = 0
+        while True:
+            done += wire.sock.write(first, done, len(first) - done) or 0
+            if done == len(first):
+                break
+            wire.ready("the TLS handshake")
+    except ValueError as e:
+        raise LinkError("TLS: the server's certificate " + _refused(str(e), seen))
+    except LinkError:
+        raise
+    except OSError as e:
+        raise LinkError("TLS: " + _failed(e, wire.identity))
+    context.verify_callback = None
+
+
+def _context(wire, seen):
+    context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
+    path, ntp_host, ntp_port = wire.tls
+    if path:
+        errand("clock", "ensure", wire, ntp_host, ntp_port)
+        context.verify_mode = tls.CERT_REQUIRED
+        _load(context, path)
+    else:
+        context.verify_mode = tls.CERT_NONE
+
+    def look(certificate, depth):
+        if not depth:
+            seen.append(_is_self_signed(certificate))
+        return 0
+
+    # Called in the middle of the handshake; what it returns changes nothing.
+    context.verify_callback = look
+    if wire.identity:
+        try:
+            context.load_cert_chain(a2b_base64(wire.identity["certificate"]), a2b_base64(wire.identity["key"]))
+        except ValueError as e:
+            raise LinkError("TLS: this board's certificate and key can't be used: %s" % e)
+    return context
+
+
+def _load(context, path):
+    try:
+        with open(path, "rb") as f:
+            context.load_verify_locations(f.read())
+    except ValueError:
+        raise LinkError("tls.ca: %s is not a certificate in DER; `firstboot ca` makes one" % path)
+    except OSError:
+        raise LinkError("tls.ca: there is no file %s; `firstboot ca` makes one" % path)
+
+
+def _is_self_signed(der):
+    # Issuer and subject stand before and after the validity, and are compared as they are.
+    at = _content(der, _content(der, 0)[0])[0]
+    if der[at] == 0xA0:  # the version
+        at = _content(der, at)[1]
+    issuer = _content(der, _content(der, at)[1])[1]
+    validity = _content(der, issuer)[1]
+    subject = _content(der, validity)[1]
+    return bytes(der[issuer:validity]) == bytes(der[subject : _content(der, subject)[1]])
+
+
+def _content(der, at):
+    # Of the element at `at`: where its content starts and ends. mbedTLS has read it before, so it is well-formed.
+    size = der[at + 1]
+    at += 2
+    if size > 127:
+        count = size & 127
+        size = int.from_bytes(bytes(der[at : at + count]), "big")
+        at += count
+    return at, at + size
+
+
+def _refused(text, seen):
+    # mbedTLS names everything that is wrong, a line each.
+    reasons = []
+    for part, reason in (
+        ("trusted CA", "is self-signed, and not the one in tls.ca" if True in seen else "is not signed by tls.ca"),
+        ("match", "is for another name than server.host"),
+        ("expired", "has expired"),
+        ("future", "is not valid yet"),
+    ):
+        if part in text:
+            reasons.append(reason)
+    return " and ".join(reasons) or "is refused: " + text
+
+
+def _failed(error, identity):
+    code = error.errno
+    if code == ENOMEM:
+        return "not enough memory for the handshake"
+    if code == _EOF or code > 0:
+        return "the server closed the connection in the handshake; does server.port speak TLS?"
+    if code in (_NO_RECORD, _BAD_VERSION):
+        return "the server does not speak TLS; look at server.port and tls.enabled"
+    if code == _ALERT and identity:
+        return "the server refuses this board's certificate"
+    return "the handshake failed: %s" % error
