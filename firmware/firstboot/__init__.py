@@ -5,8 +5,11 @@
 
 import gc
 import sys
+from micropython import const
 
 __version__ = "0.1.0"
+
+_VERIFIED = const(4)  # store.VERIFIED; the store's code is not in memory here
 
 
 def run(app="app"):
@@ -16,10 +19,14 @@ def run(app="app"):
     `on_attributes(dict)`. Returns only where the port's `machine.reset()` does.
     """
     try:
-        args = errand("boot", "boot", app)
+        parts = errand("boot", "boot")
+        is_first = parts[1].state != _VERIFIED
+        if is_first:
+            errand("enrol", "enrol", *parts)
+        parts = errand("boot", "ready", app, is_first, *parts)
         from .telemetry import Telemetry
 
-        Telemetry(*args).run()
+        Telemetry(*parts).run()
     except Exception as e:  # noqa: BLE001 - the last line of defence: say why, and start again
         errand("boot", "ended", e)
 

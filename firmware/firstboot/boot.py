@@ -1,5 +1,5 @@
-# The boot: wires the parts in order, the only file that knows them all. MIT licence, (c) 2026 the firstboot
-# authors.
+# The boot: what comes before provisioning and before the loop, and after its end. MIT licence, (c) 2026 the
+# firstboot authors.
 
 import os
 from micropython import const
@@ -8,31 +8,31 @@ from . import board, errand, forget
 from .backoff import Backoff
 from .link import Denied
 from .log import hide, log
-from .store import CANDIDATE, VERIFIED, Store
+from .store import CANDIDATE, Store
 from .wait import pause
 
 _CRASH = const(10000)  # ms between a crash and the reset, so that a person can read why
 
 
-def boot(app):
-    """Take the board to a verified identity. Returns what Telemetry() is made with."""
+def boot():
+    """Bring up the board: returns config, Store, Link and Backoff."""
     log("firstboot on", board.kind())
     config = errand("setup", "config")
     hide(*[config[name] for name in ("wifi.password", "provision.key", "provision.secret", "provision.fleet_secret")])
     board.watch(config["watchdog"])
     store = Store(board.slots())
-    forget("firstboot.board")
     store.hide()
-    link = __import__("firstboot.link." + config["transport"], None, None, ("Link",)).Link(config)
-    backoff = Backoff(config["retry.first"], config["retry.most"], os.urandom)
-    wifi = (config["wifi.ssid"], config["wifi.password"], config["wifi.timeout"])
-    is_open = store.state != VERIFIED
-    if is_open:
-        log("identity: none that the server has accepted")
-        errand("enrol", "enrol", config, store, link, backoff, wifi)
-    log("identity: verified")
     forget("firstboot.store")
-    return _app(app), link, store.credentials, is_open, wifi, backoff, config["period"], config["revoked"]
+    forget("firstboot.board")
+    link = __import__("firstboot.link." + config["transport"], None, None, ("Link",)).Link(config)
+    return config, store, link, Backoff(config["retry.first"], config["retry.most"], os.urandom)
+
+
+def ready(name, is_open, config, store, link, backoff):
+    """What Telemetry() is made with; `name`: the module of the user's app; `is_open`: whether `link` is."""
+    log("identity: verified")
+    wifi = (config["wifi.ssid"], config["wifi.password"], config["wifi.timeout"])
+    return _app(name), link, store.credentials, is_open, wifi, backoff, config["period"], config["revoked"]
 
 
 def ended(error):

@@ -9,8 +9,10 @@ from .log import log
 from .wait import pause
 
 
-def enrol(config, store, link, backoff, wifi):
+def enrol(config, store, link, backoff):
     """Return when `store` has an identity that the server has accepted; `link` is then open as the device."""
+    log("identity: none that the server has accepted")
+    wifi = (config["wifi.ssid"], config["wifi.password"], config["wifi.timeout"])
     slow = Backoff(config["retry.refused"], config["retry.refused"], os.urandom)
 
     def wait(is_slow):
