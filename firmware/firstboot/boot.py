@@ -41,7 +41,10 @@ def ended(error):
         log("identity: revoked, provisioning anew")
         store = Store(board.slots())
         # With the same credentials: should the server know them again one day, they are still good.
-        store.save(CANDIDATE, store.credentials)
+        try:
+            store.save(CANDIDATE, store.credentials)
+        except OSError as e:  # it is refused again after the reset, and comes back here
+            log("flash: the identity can't be written, the old one stays:", e)
     else:
         log("firstboot: crashed, starting again in %d s" % (_CRASH // 1000))
         errand("trace", "trace", error)

@@ -86,7 +86,7 @@ def _basic(value):
     if isinstance(value, str):  # before 3.2 the object came as text
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RuntimeError):
             raise ValueError("wrong_value_type")
     if value is None:
         raise ValueError("no_value")
@@ -105,6 +105,7 @@ def _text(value):
     if not isinstance(value, str):
         raise ValueError("wrong_value_type")
     for c in value:
-        if ord(c) < 32 or ord(c) == 127:
+        # Half a surrogate pair is no character: MicroPython would send it, and the server close on it.
+        if ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000:
             raise ValueError("bad_characters")
     return value

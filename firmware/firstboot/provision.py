@@ -135,7 +135,7 @@ class Provisioner:
                 return self.store.hide()
             except OSError as e:
                 log("flash: the identity can't be written, the old one stays:", e)
-            # A lost state is found again by asking; lost credentials are not, so nobody hears of them yet.
-            if credentials == self.store.credentials:
+            # What is granted must find room, so nobody is asked yet; a state after that is found again by trying.
+            if state > ASKED and credentials == self.store.credentials:
                 return None
             self.pause(False)

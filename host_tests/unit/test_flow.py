@@ -269,7 +269,6 @@ def test_run_hands_a_revoked_identity_back(standin, plant):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
-@pytest.mark.xfail(strict=True, raises=OSError, reason="boot.ended() raises when the flash is full: run() returns")
 def test_run_never_returns_even_if_a_revoked_identity_can_not_be_written(standin, plant):
     plant(standin)
     with pytest.raises(BaseException, match="third sample"):

@@ -183,7 +183,6 @@ def test_a_full_flash_keeps_asking_off():
     assert board.flash == (VERIFIED, OWN)
 
 
-@pytest.mark.xfail(strict=True, reason="None == None counts as saved; a power cut then loses what is granted")
 def test_a_full_flash_keeps_asking_off_in_server_mode_too():
     board = Board(own=None)
     for slot in board.slots:
