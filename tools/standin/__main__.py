@@ -15,7 +15,10 @@ from .release import RELEASES
 from .rest import PASSWORD, USER
 from .server import HOST, Standin, as_document, event_line
 
+app = typer.Typer()
 
+
+@app.command()
 def main(
     host: str = typer.Option(HOST, help="Loopback address to listen on."),
     mqtt_port: int = typer.Option(1883),
@@ -70,4 +73,5 @@ def _banner(standin: Standin, release: str, profile: str, strategy: str, key: st
         print(line, file=sys.stderr, flush=True)
 
 
-typer.run(main)
+if __name__ == "__main__":
+    app()

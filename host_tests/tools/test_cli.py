@@ -1,0 +1,75 @@
+"""The program itself: its help, its exit codes, and errors for people and for scripts."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from tools import cli
+from tools.console import Json, fail
+
+ROOT = Path(__file__).resolve().parents[2]
+run = CliRunner().invoke
+
+
+def test_help_names_every_command():
+    said = run(cli.app, ["--help"], env={"COLUMNS": "200"})
+    assert said.exit_code == 0
+    assert all(name in said.output for name in cli.COMMANDS)
+
+
+@pytest.mark.parametrize("name", list(cli.COMMANDS))
+def test_every_command_has_help(name):
+    said = run(cli.app, [name, "--help"])
+    assert said.exit_code == 0
+    assert name in said.output
+
+
+def test_the_help_imports_none_of_the_commands():
+    code = (
+        "import sys; from tools.cli import app\n"
+        "try: app(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print('LOADED', sorted(m for m in sys.modules if m.startswith('tools.')))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert said.stdout.splitlines()[-1] == "LOADED ['tools.cli', 'tools.console']"
+
+
+def test_usage_errors_are_2():
+    assert run(cli.app, ["nope"]).exit_code == 2
+    assert run(cli.app, ["standin", "--nope"]).exit_code == 2
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """A command `broken` that fails."""
+    app = typer.Typer()
+
+    @app.command()
+    def broken(as_json: Json = False) -> None:
+        fail("the [thing] is missing", "make one", field="thing")
+
+    monkeypatch.setattr(sys.modules[__name__], "app", app, raising=False)
+    monkeypatch.setitem(cli.COMMANDS, "broken", (__name__, "Panel", "Fails."))
+
+
+@pytest.mark.usefixtures("failing")
+def test_a_failure_is_1_and_says_what_to_do():
+    said = run(cli.app, ["broken"])
+    assert said.exit_code == 1
+    assert said.stdout == ""
+    assert said.stderr == "error: the [thing] is missing\n  -> make one\n"
+
+
+@pytest.mark.usefixtures("failing")
+def test_a_failure_as_json():
+    said = run(cli.app, ["broken", "--json"])
+    assert said.exit_code == 1
+    assert json.loads(said.stdout) == {
+        "error": {"message": "the [thing] is missing", "hint": "make one", "field": "thing"}
+    }

@@ -1,0 +1,77 @@
+"""The command-line program `firstboot` (also `python -m tools.cli`): the table of its commands.
+
+A command is a module with a typer.Typer called `app`; it is imported only when it is the one to run, so that
+`firstboot --help` needs none of their libraries. Exit codes, --json and errors: console.py.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from .console import Failed, show_failed
+
+# name: module in this package, panel of the help, what the help says. In the order in which they are needed.
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "standin": (
+        ".standin.__main__",
+        "Without a board",
+        "Run a server that behaves like ThingsBoard, on this computer.",
+    ),
+}
+
+
+class _Lazy(TyperGroup):
+    """A group whose commands are known by name and imported on use."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        # For the help and for completion the table is enough.
+        if cmd_name not in COMMANDS:
+            return None
+        _, panel, text = COMMANDS[cmd_name]
+        return TyperCommand(cmd_name, help=text, rich_help_panel=panel)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None and name in COMMANDS:
+            module = import_module(COMMANDS[name][0], __package__)
+            command = typer.main.get_command(module.app)
+            command.name = name
+        return name, command, rest
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Failed as e:
+            show_failed(e, ctx)
+            raise typer.Exit(1) from e
+
+
+app = typer.Typer(cls=_Lazy, no_args_is_help=True, pretty_exceptions_show_locals=False)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"firstboot {version('firstboot')}")
+        raise typer.Exit
+
+
+@app.callback()
+def firstboot(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version, and stop.")
+    ] = False,
+) -> None:
+    """Boards that introduce themselves to ThingsBoard: configure, flash and follow one of them or a fleet."""
+
+
+if __name__ == "__main__":
+    app(prog_name="firstboot")

@@ -1,0 +1,76 @@
+"""What every command shares: --json, errors that say what to do, and the exit codes 0 done, 1 failed, 2 misused.
+
+With --json a command prints one JSON document on stdout, `{"error": {"message", ...}}` when it failed; what is
+for a person's eyes only (progress, warnings) goes to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_JSON = "firstboot.json"
+
+
+class Failed(Exception):
+    """A command can't do what was asked: what is wrong, and what to do about it.
+
+    `hint`: what to do. `details`: more members of the error for --json ("field", "line").
+    """
+
+    def __init__(self, message: str, hint: str = "", **details: Any) -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.details = details
+
+
+def fail(message: str, hint: str = "", **details: Any) -> NoReturn:
+    """End the command with exit code 1; arguments as Failed."""
+    raise Failed(message, hint, **details)
+
+
+def _remember(ctx: typer.Context, is_json: bool) -> bool:
+    ctx.meta[_JSON] = ctx.meta.get(_JSON, False) or is_json
+    return is_json
+
+
+# The option of every command whose result a script may want: `as_json: Json = False`.
+Json = Annotated[bool, typer.Option("--json", callback=_remember, help="Print one JSON document, for scripts.")]
+
+
+def out() -> Console:
+    """Where results for a person go: stdout."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True)
+
+
+def err() -> Console:
+    """Where progress, warnings and errors go: stderr."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_json(document: Any) -> None:
+    """The command's result for a script."""
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def show_failed(error: Failed, ctx: typer.Context) -> None:
+    """Tell the error of the command in `ctx` to whoever started it."""
+    if ctx.meta.get(_JSON):
+        details = {"message": str(error), **({"hint": error.hint} if error.hint else {}), **error.details}
+        print_json({"error": details})
+        return
+    from rich.markup import escape
+
+    console = err()
+    console.print(f"[bold red]error:[/] {escape(str(error))}")
+    if error.hint:
+        console.print(f"  [dim]->[/] {escape(error.hint)}")
