@@ -19,16 +19,21 @@ def run(app="app"):
     `on_attributes(dict)`. Returns only where the port's `machine.reset()` does.
     """
     try:
-        parts = errand("boot", "boot")
-        is_first = parts[1].state != _VERIFIED
-        if is_first:
-            errand("enrol", "enrol", *parts)
-        parts = errand("boot", "ready", app, is_first, *parts)
+        parts = _identify(app)
         from .telemetry import Telemetry
 
         Telemetry(*parts).run()
     except Exception as e:  # noqa: BLE001 - the last line of defence: say why, and start again
         errand("boot", "ended", e)
+
+
+def _identify(app):
+    # A frame of its own: MicroPython keeps alive what a frame's stack ever held, 7 KB of code and config here.
+    parts = errand("boot", "boot")
+    is_first = parts[1].state != _VERIFIED
+    if is_first:
+        errand("enrol", "enrol", *parts)
+    return errand("ready", "ready", app, is_first, *parts)
 
 
 def errand(module, function, *args):

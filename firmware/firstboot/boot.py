@@ -28,13 +28,6 @@ def boot():
     return config, store, link, Backoff(config["retry.first"], config["retry.most"], os.urandom)
 
 
-def ready(name, is_open, config, store, link, backoff):
-    """What Telemetry() is made with; `name`: the module of the user's app; `is_open`: whether `link` is."""
-    log("identity: verified")
-    wifi = (config["wifi.ssid"], config["wifi.password"], config["wifi.timeout"])
-    return _app(name), link, store.credentials, is_open, wifi, backoff, config["period"], config["revoked"]
-
-
 def ended(error):
     """The board's loop ended with `error`: hand the identity back to provisioning, or say what crashed; reset."""
     if isinstance(error, Denied):
@@ -50,11 +43,3 @@ def ended(error):
         errand("trace", "trace", error)
         pause(_CRASH)
     board.reset()
-
-
-def _app(name):
-    try:
-        return __import__(name)
-    except Exception as e:  # noqa: BLE001 - a broken app must not keep the board from telling so
-        log("app: can't be imported")
-        errand("trace", "trace", e)

@@ -31,6 +31,7 @@ def enrol(config, store, link, backoff):
 
     Provisioner(link, store, name, config["provision.key"], config["provision.secret"], make, wait).run()
     forget("firstboot.provision")
+    forget("firstboot.store")
     backoff.reset()
 
 

@@ -1,0 +1,19 @@
+# From the boot to the loop: the last errand before it. MIT licence, (c) 2026 the firstboot authors.
+
+from . import errand
+from .log import log
+
+
+def ready(name, is_open, config, store, link, backoff):
+    """What Telemetry() is made with; `name`: the module of the user's app; `is_open`: whether `link` is."""
+    log("identity: verified")
+    wifi = (config["wifi.ssid"], config["wifi.password"], config["wifi.timeout"])
+    return _app(name), link, store.credentials, is_open, wifi, backoff, config["period"], config["revoked"]
+
+
+def _app(name):
+    try:
+        return __import__(name)
+    except Exception as e:  # noqa: BLE001 - a broken app must not keep the board from telling so
+        log("app: can't be imported")
+        errand("trace", "trace", e)
