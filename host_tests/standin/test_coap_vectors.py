@@ -1,21 +1,16 @@
 """Every CoAP row of the contract's vectors, over a UDP socket to the stand-in."""
 
 import asyncio
-import json
-import re
 import time
-from pathlib import Path
 
 import aiocoap
 import pytest
 
 from tools.standin import Standin
-from tools.standin.registry import Credentials, Device, Profile, new_id
 
-VECTORS = Path(__file__).resolve().parent.parent / "data" / "provisioning-vectors.json"
-ROWS = [row for row in json.loads(VECTORS.read_text())["vectors"] if row["transport"] == "coap"]
-SCALE = 0.02  # the 10 to 21 s of a core that does not answer become 0.2 to 0.42 s
-NEWEST, BEFORE_4_2_2 = "4.4", "4.2"  # the stand-in's releases; <=4.2.1 is the only upper bound in these rows
+from .vectors import SCALE, body_of, check_delay, check_state, compare_body, load, release_of, rows
+
+ROWS = rows("coap")
 
 
 def test_there_are_rows():
@@ -25,8 +20,7 @@ def test_there_are_rows():
 @pytest.mark.parametrize("row", ROWS, ids=[row["name"] for row in ROWS])
 async def test_row(row):
     expect = row["expect"]
-    release = BEFORE_4_2_2 if "<=4.2.1" in row.get("versions", "") else NEWEST
-    with Standin(release=release, scale=SCALE) as server:
+    with Standin(release=release_of(row), scale=SCALE) as server:
         load(server.registry, row["server_state"])
         began = time.monotonic()
         code, body = await ask(server.coap_port, row["request"])
@@ -34,113 +28,17 @@ async def test_row(row):
         assert code == expect["coap_code"]
         bound = {}
         compare_body(body, expect["body"], bound)
-        after = expect["server_state_after"]
-        assert [profile_of(p) for p in server.registry.profiles()] == [known(p) for p in after["profiles"]]
-        devices = [device_of(server.registry, d) for d in server.registry.devices()]
-        assert len(devices) == len(after["devices"])
-        for found, wanted in zip(devices, after["devices"], strict=True):
-            compare(found, wanted, bound)
-        delay = expect.get("delay_s")
-        assert seconds >= delay["min"] if delay else seconds < 10 / SCALE
-        assert not delay or seconds < delay["max"] + 0.5 / SCALE
+        check_state(server.registry, expect["server_state_after"], bound)
+        check_delay(expect, seconds)
 
 
 async def ask(port, request):
     """The code as text ("2.01") and the body of the answer."""
-    raw = request.get("raw")
-    payload = raw.encode() if raw is not None else json.dumps(request["json"]).encode()
-    message = aiocoap.Message(
-        code=getattr(aiocoap, request["method"]), uri=f"coap://127.0.0.1:{port}/{request['path']}", payload=payload
-    )
+    uri = f"coap://127.0.0.1:{port}/{request['path']}"
+    message = aiocoap.Message(code=getattr(aiocoap, request["method"]), uri=uri, payload=body_of(request))
     context = await aiocoap.Context.create_client_context(transports=["udp6"])
     try:
         answer = await asyncio.wait_for(context.request(message).response, 5)
     finally:
         await context.shutdown()
     return answer.code.dotted, answer.payload
-
-
-# The vectors' shapes, to the registry and back
-
-
-def load(registry, state):
-    for p in state["profiles"]:
-        registry.add_profile(
-            Profile(
-                p["id"],
-                p["tenant"],
-                p["name"],
-                p["provisionType"],
-                p["provisionDeviceKey"],
-                p["provisionDeviceSecret"],
-                p.get("certificateRegExPattern"),
-                p.get("allowCreateNewDevicesByX509Certificate", False),
-            )
-        )
-    for d in state["devices"]:
-        c = d["credentials"]
-        credentials = Credentials(c["credentialsType"], c["credentialsId"], c["credentialsValue"])
-        device = Device(new_id(), d["tenant"], d["profile"], d["name"], credentials, d["gateway"])
-        registry.add_device(device)
-        registry.set_attributes(device.id, "SERVER_SCOPE", d["serverAttributes"])
-
-
-def profile_of(p):
-    return known(
-        {
-            "id": p.id,
-            "tenant": p.tenant,
-            "name": p.name,
-            "provisionType": p.strategy,
-            "provisionDeviceKey": p.key,
-            "provisionDeviceSecret": p.secret,
-            "certificateRegExPattern": p.pattern,
-            "allowCreateNewDevicesByX509Certificate": p.allow_create,
-        }
-    )
-
-
-def known(profile):
-    """A profile without the members that are not set."""
-    return {name: value for name, value in profile.items() if value or name.startswith("provisionDevice")}
-
-
-def device_of(registry, d):
-    return {
-        "tenant": d.tenant,
-        "profile": d.profile,
-        "name": d.name,
-        "gateway": d.gateway,
-        "credentials": {
-            "credentialsType": d.credentials.type,
-            "credentialsId": d.credentials.id,
-            "credentialsValue": d.credentials.value,
-        },
-        "serverAttributes": registry.attributes(d.id, "SERVER_SCOPE"),
-    }
-
-
-def compare_body(body, wanted, bound):
-    if wanted is None:
-        assert body == b""
-    elif "$bytes_hex" in wanted:
-        assert body.hex() == wanted["$bytes_hex"]
-    else:
-        compare(json.loads(body), wanted, bound)
-
-
-def compare(found, wanted, bound):
-    """`found` equals `wanted`, in which {"$re", "$bind"} and {"$ref"} stand for values (the file's conventions)."""
-    if not isinstance(wanted, dict):
-        assert found == wanted
-    elif "$ref" in wanted:
-        assert found == bound[wanted["$ref"]]
-    elif "$re" in wanted:
-        assert re.search(wanted["$re"], found)
-        if "$bind" in wanted:
-            bound[wanted["$bind"]] = found
-    else:
-        assert isinstance(found, dict)
-        assert set(found) == set(wanted)
-        for member, value in wanted.items():
-            compare(found[member], value, bound)

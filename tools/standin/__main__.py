@@ -6,6 +6,7 @@ import contextlib
 import ipaddress
 import sys
 import threading
+from pathlib import Path
 
 import typer
 
@@ -24,6 +25,10 @@ def main(
     mqtt_port: int = typer.Option(1883),
     http_port: int = typer.Option(8080, help="Device API and REST."),
     coap_port: int = typer.Option(5683),
+    tls: bool = typer.Option(False, "--tls", help="Open an MQTT and an HTTP port with TLS too."),
+    mqtts_port: int = typer.Option(8883, help="MQTT with TLS; a client certificate is wanted, not required."),
+    https_port: int = typer.Option(8443, help="Device API and REST with TLS."),
+    ca_file: str = typer.Option("", help="PEM file of the CA, with .der and .key beside it: made, or used again."),
     release: str = typer.Option("4.4", help=f"ThingsBoard release to mirror: {', '.join(RELEASES)}."),
     database: str = typer.Option(":memory:", "--db", help="File that keeps devices and telemetry."),
     profile: str = typer.Option("boards", help="Name of the device profile to make."),
@@ -40,24 +45,30 @@ def main(
     if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
         raise typer.BadParameter("the stand-in serves this machine only: a loopback address", param_hint="--host")
     show = as_document if as_json else event_line
-    standin = Standin(
-        release=release,
-        host=host,
-        mqtt_port=mqtt_port,
-        http_port=http_port,
-        coap_port=coap_port,
-        database=database,
-        on_event=lambda event: print(show(event), flush=True),
-    )
     try:
+        standin = Standin(
+            release=release,
+            host=host,
+            mqtt_port=mqtt_port,
+            http_port=http_port,
+            coap_port=coap_port,
+            mqtts_port=mqtts_port,
+            https_port=https_port,
+            tls=tls or bool(ca_file),
+            ca_file=Path(ca_file) if ca_file else None,
+            database=database,
+            on_event=lambda event: print(show(event), flush=True),
+        )
         with standin:
             _banner(standin, release, profile, strategy, key, secret)
             threading.Event().wait()
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
     except OSError as e:
-        ports = "--mqtt-port, --http-port, --coap-port"
-        print(f"tools.standin: {e.strerror or e}: choose other ports with {ports}", file=sys.stderr)
+        print(f"tools.standin: {_trouble(e)}", file=sys.stderr)
+        raise typer.Exit(1) from e
+    except ValueError as e:
+        print(f"tools.standin: --ca-file {ca_file}: {e}", file=sys.stderr)
         raise typer.Exit(1) from e
 
 
@@ -67,10 +78,24 @@ def _banner(standin: Standin, release: str, profile: str, strategy: str, key: st
     for line in (
         f"stand-in for ThingsBoard {release}: MQTT {standin.host}:{standin.mqtt_port}, "
         f"HTTP and REST {standin.host}:{standin.http_port}, CoAP {standin.host}:{standin.coap_port}",
+        *_tls_lines(standin),
         f"profile {profile}: {strategy}, key {key}, secret {secret}",
         f"REST user {USER}, password {PASSWORD}. Ctrl-C ends it.",
     ):
         print(line, file=sys.stderr, flush=True)
+
+
+def _trouble(error: OSError) -> str:
+    if error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return f"{error.strerror or error}: choose other ports with --mqtt-port, --http-port, --coap-port, --mqtts-port"
+
+
+def _tls_lines(standin: Standin) -> list[str]:
+    if standin.authority is None:
+        return []
+    ports = f"MQTT {standin.host}:{standin.mqtts_port}, HTTP and REST {standin.host}:{standin.https_port}"
+    return [f"with TLS: {ports}; CA in {standin.ca_pem} and {standin.ca_der}"]
 
 
 if __name__ == "__main__":

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import datetime
+
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import Certificate
+from cryptography.x509.oid import NameOID
+
+from .provisioning import provision_by_chain
 from .registry import Device, Registry, sha3
 
 ACCEPTED = 0
@@ -48,3 +56,24 @@ def by_token(registry: Registry, token: str) -> Device | None:
     """The device of a token in a path: ACCESS_TOKEN credentials only (contract 2.5)."""
     device = registry.device_by_credentials(token)
     return device if device and device.credentials.type == "ACCESS_TOKEN" else None
+
+
+def certificate_text(certificate: Certificate) -> str:
+    """The normalised text of a certificate that a live peer presents: base64 of its DER in one line."""
+    return base64.b64encode(certificate.public_bytes(Encoding.DER)).decode()
+
+
+def admit(registry: Registry, chain: list[Certificate]) -> Device | None:
+    """What the end of a handshake does with the client's chain, leaf first: a chain profile may create its device."""
+    names = chain[0].subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    texts = [certificate_text(certificate) for certificate in chain]
+    return provision_by_chain(registry, texts[0], texts, str(names[0].value) if names else None)
+
+
+def by_certificate(registry: Registry, leaf: Certificate) -> Device | None:
+    """The device of a leaf that is within its dates; only the leaf counts (contract 2.4)."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    if not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
+        return None
+    device = registry.device_by_credentials(sha3(certificate_text(leaf)))
+    return device if device and device.credentials.type == "X509_CERTIFICATE" else None

@@ -188,6 +188,11 @@ class Connection:
         self.core.say("mqtt", self.who, "connected")
 
     def _login(self, client_id: str, username: str | None, password: str | None) -> tuple[Device | None, int]:
+        chain = self.writer.get_extra_info("client_chain")
+        if chain:
+            # A certificate decides alone: user name and password are not looked at, not even as a fallback.
+            device = authentication.by_certificate(self.core.registry, chain[0])
+            return device, authentication.ACCEPTED if device else authentication.NOT_AUTHORIZED
         device = authentication.match(self.core.registry, client_id, username, password)
         if device:
             return device, authentication.ACCEPTED

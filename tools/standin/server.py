@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from cryptography.x509 import Certificate
+from OpenSSL import SSL
 
-from . import coap
+from . import authentication, coap
+from .certificates import Authority, Pair
 from .core import RPC_TIMEOUT, Core, Event
 from .http import DeviceApi
 from .mqtt import Connection
@@ -21,8 +27,11 @@ from .provisioning import ALLOW_CREATE
 from .registry import Credentials, Device, Profile, Registry, access_token, new_id
 from .release import RELEASES
 from .rest import TENANT, Rest
+from .tls import Tls, context
+from .wire import Tap, Wire
 
 HOST = "127.0.0.1"
+WIRES = 2000  # connections whose bytes are kept
 
 
 class Standin:
@@ -30,6 +39,10 @@ class Standin:
 
     `release`: the ThingsBoard release it mirrors ("3.8", "4.2", "4.4"). `scale` multiplies the server's own waits
     (60 s, 10 to 20 s), so that tests need not sit through them. `database`: a file that keeps the registry.
+
+    `tls` opens an MQTT and an HTTP port with TLS besides the plain ones, up to `newest_tls` ("1.2" or "1.3"). Their
+    certificate is issued by a CA whose own certificate is in the files `ca_pem` and `ca_der`. It is made at start; with
+    `ca_file` it lies there with its key, and is used again. `wires` has what came in on each TCP connection.
     """
 
     def __init__(
@@ -40,6 +53,11 @@ class Standin:
         mqtt_port: int = 0,
         http_port: int = 0,
         coap_port: int = 0,
+        mqtts_port: int = 0,
+        https_port: int = 0,
+        tls: bool = False,
+        ca_file: Path | None = None,
+        newest_tls: str = "1.3",
         scale: float = 1.0,
         database: str = ":memory:",
         on_event: Callable[[Event], None] | None = None,
@@ -48,6 +66,17 @@ class Standin:
         self.mqtt_port = mqtt_port
         self.http_port = http_port
         self.coap_port = coap_port
+        self.mqtts_port = mqtts_port
+        self.https_port = https_port
+        self.wires: list[Wire] = []
+        self.authority: Authority | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._newest_tls = newest_tls
+        self._contexts: dict[str, SSL.Context] = {}
+        if tls:
+            self._folder = tempfile.TemporaryDirectory(prefix="standin-")
+            self.authority = Authority(Path(self._folder.name), ca_file)
+            self.use_certificate("good")
         self.events: list[Event] = []
         self.registry = Registry(database)
         self._on_event = on_event
@@ -58,6 +87,7 @@ class Standin:
         self._thread: threading.Thread | None = None
         self._stops: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self._connections: set[Connection] = set()
+        self._tls: weakref.WeakSet[Tls] = weakref.WeakSet()
 
     def __enter__(self) -> Standin:
         return self.start()
@@ -68,6 +98,8 @@ class Standin:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
+        if self._folder:
+            self._folder.cleanup()
 
     def start(self) -> Standin:
         """Open the ports. OSError when one is taken."""
@@ -82,6 +114,27 @@ class Standin:
         self._call(self._stop())
 
     # What tests and tools ask and tell
+
+    @property
+    def ca_pem(self) -> Path:
+        """The CA's certificate as a PEM file."""
+        return self._authority().ca_pem
+
+    @property
+    def ca_der(self) -> Path:
+        """The CA's certificate as a DER file."""
+        return self._authority().ca_der
+
+    def use_certificate(self, given: str | Pair) -> None:
+        """Show new connections this server certificate: one of certificates.KINDS, or files of the caller's."""
+        pair = self._authority().server(given) if isinstance(given, str) else given
+        for port, wants_client in (("mqtts", True), ("https", False)):
+            self._contexts[port] = context(pair, wants_client=wants_client, newest=self._newest_tls)
+
+    def _authority(self) -> Authority:
+        if self.authority is None:
+            raise ValueError("this stand-in has no TLS: Standin(tls=True)")
+        return self.authority
 
     def add_profile(
         self,
@@ -171,24 +224,59 @@ class Standin:
     # The loop's side
 
     async def _start(self) -> None:
-        mqtt = await asyncio.start_server(self._mqtt, self.host, self.mqtt_port)
-        self.mqtt_port = mqtt.sockets[0].getsockname()[1]
         app = web.Application(client_max_size=1 << 26)
         app.add_routes([*DeviceApi(self.core).routes(), *Rest(self.core).routes()])
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, self.host, self.http_port, reuse_address=True)
-        await site.start()
-        self.http_port = runner.addresses[0][1]
-        self.coap_port, stop_coap = await coap.serve(self.coap, self.host, self.coap_port)
+        http: Any = runner.server
+        self._stops = [self._stop_connections, runner.cleanup]
+        try:
+            self.mqtt_port = await self._open("mqtt", self.mqtt_port, self._mqtt_protocol)
+            self.http_port = await self._open("http", self.http_port, http)
+            if self.authority:
+                self.mqtts_port = await self._open("mqtts", self.mqtts_port, self._mqtt_protocol)
+                self.https_port = await self._open("https", self.https_port, http)
+            self.coap_port, stop_coap = await coap.serve(self.coap, self.host, self.coap_port)
+            self._stops.append(stop_coap)
+        except OSError:
+            await self._stop()
+            raise
 
-        async def stop_mqtt() -> None:
-            mqtt.close()
-            for connection in list(self._connections):
-                connection.close("server stopped")
-            await mqtt.wait_closed()
+    async def _open(self, port: str, number: int, protocol: Callable[[], asyncio.Protocol]) -> int:
+        def connected() -> asyncio.Protocol:
+            wire = Wire(port)
+            self.wires.append(wire)
+            del self.wires[:-WIRES]
+            if port not in self._contexts:
+                return Tap([wire.raw, wire.plain], protocol())
+            tls = Tls(self._contexts[port], wire, Tap([wire.plain], protocol()), self._admit, self._trouble)
+            self._tls.add(tls)
+            return tls
 
-        self._stops = [stop_mqtt, runner.cleanup, stop_coap]
+        server = await asyncio.get_running_loop().create_server(connected, self.host, number)
+
+        async def stop() -> None:
+            server.close()
+
+        self._stops.insert(0, stop)
+        return int(server.sockets[0].getsockname()[1])
+
+    def _mqtt_protocol(self) -> asyncio.Protocol:
+        return asyncio.StreamReaderProtocol(asyncio.StreamReader(), self._mqtt)
+
+    def _admit(self, chain: list[Certificate]) -> None:
+        device = authentication.admit(self.registry, chain)
+        if device:
+            self.core.say("mqtts", device.name, "known by the certificate")
+
+    def _trouble(self, wire: Wire) -> None:
+        self.core.say(wire.port, "?", f"no TLS: {wire.trouble}")
+
+    async def _stop_connections(self) -> None:
+        for connection in list(self._connections):
+            connection.close("server stopped")
+        for tls in list(self._tls):
+            tls.abort()
 
     async def _stop(self) -> None:
         for stop in self._stops:
