@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .. import boards
 from ..build import compile_file
 from ..vm import cache, find
 from .image import BLOCK, Image
@@ -45,24 +46,32 @@ _RP2_STATS = {
 }
 
 # The ports' own numbers and names. A machine.reset() is a watchdog reset to the RP2.
-KINDS: dict[str, dict[str, Any]] = {
-    "ESP32_GENERIC": {
-        "machine": "Generic ESP32 module with ESP32",
+_PORTS: dict[str, dict[str, Any]] = {
+    "esp32": {
         "causes": {"PWRON_RESET": 1, "HARD_RESET": 2, "WDT_RESET": 3, "DEEPSLEEP_RESET": 4, "SOFT_RESET": 5},
         "after_reset": "HARD_RESET",
-        "watchdog_most": 2**31 // 1000,
-        "led": None,
         "stats": _ESP32_STATS,
     },
-    "RPI_PICO_W": {
-        "machine": "Raspberry Pi Pico W with RP2040",
+    "rp2": {
         "causes": {"PWRON_RESET": 1, "WDT_RESET": 3},
         "after_reset": "WDT_RESET",
-        "watchdog_most": 8388,
-        "led": "LED",
         "stats": _RP2_STATS,
     },
 }
+
+
+def _kind(name: str) -> dict[str, Any]:
+    board = boards.load(name)
+    own = {
+        "port": board.port,
+        "machine": board.machine,
+        "watchdog_most": board.watchdog_ms,
+        "led": board.led if isinstance(board.led, str) else None,
+    }
+    return {**_PORTS[board.port], **own}
+
+
+KINDS = {name: _kind(name) for name in boards.names()}
 
 
 @dataclass
@@ -135,7 +144,7 @@ class VirtualBoard:
         self.kind = kind
         self.heap = heap
         digest = hashlib.sha256(str(image.path.resolve()).encode()).digest()
-        self.uid = uid or digest[: 6 if kind.startswith("ESP32") else 8]
+        self.uid = uid or digest[: 6 if KINDS[kind]["port"] == "esp32" else 8]
         self.wifi = wifi or WifiPlan()
         self.cut = cut
         self.seed = seed
@@ -256,7 +265,7 @@ class VirtualBoard:
     def _command(self, cause: str) -> tuple[list[str], dict[str, str]]:
         kind = KINDS[self.kind]
         nvs = self.image.nvs
-        if kind["machine"].endswith("ESP32"):
+        if kind["port"] == "esp32":
             nvs.touch()
         spec = {
             **kind,

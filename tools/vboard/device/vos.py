@@ -8,19 +8,16 @@ for _name in dir(_os):
 
 
 def start(spec):
-    global _machine
+    global _machine, _port
     _machine = spec["machine"]
+    _port = spec["port"]
     if spec["seed"] is not None:
         global urandom
         urandom = _Seeded(spec["seed"])
 
 
 def uname():
-    return (_port(), "vboard", "1.25.0", "", _machine)
-
-
-def _port():
-    return "rp2" if "RP2" in _machine else "esp32"
+    return (_port, "vboard", "1.25.0", "", _machine)
 
 
 class _Seeded:
