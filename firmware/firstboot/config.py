@@ -121,6 +121,8 @@ def _together(config):
     transport = config["transport"]
     if mode == "basic" and transport != "mqtt":
         raise ConfigError("credentials", "basic works over mqtt only, and transport is " + transport)
+    if transport == "coap" and config["tls.enabled"]:
+        raise ConfigError("tls.enabled", "must be false with coap: there is no DTLS")
     name = config["provision.name"]
     for placeholder in ("{board}", "{mac}", "{uid}"):
         name = name.replace(placeholder, "")

@@ -72,6 +72,12 @@ class Socket:
             buffer[: len(data)] = data
         return None if data is None else len(data)
 
+    def readline(self):
+        line = bytearray()
+        while line[-1:] != b"\n" and (byte := self.read(1)):
+            line += byte
+        return bytes(line)
+
     def write(self, data, *span):
         """write(data), write(data, size) or write(data, offset, size), as MicroPython's streams have it."""
         offset, size = (0, len(data)) if not span else (0, *span)[-2:]
@@ -201,6 +207,8 @@ STANDARD = {"socket": socket, "select": select, "time": time, "os": os, "sys": s
 def _import(name, globals=None, locals=None, fromlist=(), level=0):
     if level == 0 and name in STANDARD:
         return STANDARD[name]
+    if name == "requests":  # PyPI's, which is another one, is for the tools
+        name = "urequests"
     return builtins.__import__(name, globals, locals, fromlist, level)
 
 

@@ -62,7 +62,6 @@ def test_checking_changes_nothing_in_the_document():
         ("http", False, 80),
         ("http", True, 443),
         ("coap", False, 5683),
-        ("coap", True, 5684),
     ],
 )
 def test_the_port_follows_the_transport(transport, tls, port):
@@ -145,6 +144,7 @@ BAD = [
     ("credentials", {"credentials": "tokens"}),
     ("credentials", {"credentials": "basic", "transport": "http"}),
     ("credentials", {"credentials": "basic", "transport": "coap"}),
+    ("tls.enabled", {"tls": {"enabled": True}, "transport": "coap"}),
     ("period", {"period": -1}),
     ("period", {"period": "60"}),
     ("period", {"period": True}),

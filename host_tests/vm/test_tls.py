@@ -16,7 +16,7 @@ pytestmark = pytest.mark.vm
 
 TIMEOUT = 2  # seconds, server.timeout of every board here
 SECRETS = (b"profile-secret", b"profile-key")
-TRANSPORTS = ("mqtt",)
+TRANSPORTS = ("mqtt", "http")
 
 REASONS = {
     "wrong CA": "certificate is not signed by tls.ca(\n|$)",

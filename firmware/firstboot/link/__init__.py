@@ -14,5 +14,9 @@ class LinkError(OSError):
     """The server can't be reached or does not keep to the protocol: args[0] says how."""
 
 
+class Closed(LinkError):
+    """The server closed the connection."""
+
+
 class Denied(Exception):
     """The server is there and refuses these credentials: args[0] says with which code."""

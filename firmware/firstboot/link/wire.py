@@ -10,7 +10,7 @@ from micropython import const
 
 from .. import errand
 from ..wait import feed
-from . import LinkError
+from . import Closed, LinkError
 
 _STEP = const(1000)  # ms between two feedings of the watchdog during a wait
 
@@ -70,7 +70,7 @@ class Wire:
             if n:
                 return n
             if n is not None:
-                raise LinkError("the server closed the connection")
+                raise Closed("the server closed the connection")
             self.ready("waiting for the server")
 
     def ready(self, step):

@@ -36,7 +36,7 @@ def boot():
         modules.pop(name, None)
     sys.argv.clear()
     sys.path.clear()
-    sys.path.extend(("", "/lib"))
+    sys.path.extend(("", ".frozen", "/lib"))
     vfs.umount("/")
     vfs.mount(vfs.VfsLfs2(device), "/")
     return tell
