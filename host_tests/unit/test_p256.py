@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import re
 
+import cryptography_vectors
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -93,6 +95,38 @@ def test_multiples_of_the_base_point(k, x, y):
     assert p256.public(k) == b"\4" + bytes.fromhex(x + y)
 
 
+def cavp(name, section):
+    """The records of one section of a NIST CAVP file (FIPS 186-3), each a dict of member -> hex digits."""
+    with cryptography_vectors.open_vector_file(f"asymmetric/ECDSA/FIPS_186-3/{name}", "r") as f:
+        text = f.read().partition(f"[{section}]")[2].partition("\n[P-")[0]
+    records = [dict(re.findall(r"(\w+) = (\w+)", block)) for block in text.split("\n\n")]
+    return [record for record in records if "Qx" in record]
+
+
+def hexes(*texts):
+    return [int(text, 16) for text in texts]
+
+
+def test_cavp_key_pairs():
+    records = cavp("KeyPair.rsp", "P-256")
+    assert len(records) == 10
+    for record in records:
+        d, x, y = hexes(record["d"], record["Qx"], record["Qy"])
+        assert p256.public(d) == p256.public(d, os.urandom) == b"\4" + p256.octets(x) + p256.octets(y)
+
+
+def test_cavp_signatures(monkeypatch):
+    records = cavp("SigGen.txt", "P-256,SHA-256")
+    assert len(records) == 15
+    for record in records:
+        d, x, y, k, r, s = hexes(*[record[member] for member in ("d", "Qx", "Qy", "k", "R", "S")])
+        # NIST draws the nonce at random: what RFC 6979 makes it of gives way to theirs.
+        monkeypatch.setattr(p256, "hmac_sha256", lambda key, message, k=k: p256.octets(k))
+        message = bytes.fromhex(record["Msg"])
+        assert p256.public(d) == b"\4" + p256.octets(x) + p256.octets(y)
+        assert p256.sign(d, message) == p256.sign(d, message, os.urandom) == (r, s)
+
+
 @pytest.mark.parametrize("d", EDGES)
 def test_edge_scalars(d):
     assert p256.public(d) == theirs(d)
@@ -134,9 +168,10 @@ def test_low_and_high_s_both_occur_and_verify():
     low = 0
     for i in range(100):
         message = b"%d" % i
-        signature = p256.sign(d, message, source)
-        verify(theirs(d), message, signature)
-        low += signature[1] <= N // 2
+        r, s = p256.sign(d, message, source)
+        verify(theirs(d), message, (r, s))
+        verify(theirs(d), message, (r, N - s))
+        low += s <= N // 2
     assert 20 < low < 80
 
 
@@ -157,6 +192,18 @@ def test_the_same_source_gives_the_same_key_and_signature_another_source_others(
     assert outcome("a") == outcome("a")
     outcomes = [outcome(str(i)) for i in range(50)]
     assert len({d for d, _ in outcomes}) == len({r for _, r in outcomes}) == 50
+
+
+def test_a_thousand_signatures_of_a_thousand_keys():
+    nonces = set()
+    for i in range(1000):
+        source = seeded(f"signature {i}")
+        d = p256.generate(source)
+        message = source(i % 64)
+        r, s = p256.sign(d, message, source)
+        verify(theirs(d), message, (r, s))
+        nonces.add(r)
+    assert len(nonces) == 1000
 
 
 def test_nonces_differ_for_each_message_and_each_key():
