@@ -8,7 +8,7 @@ from . import board, errand, forget
 from .backoff import Backoff
 from .link import Denied
 from .log import hide, log
-from .store import CANDIDATE, Store
+from .store import ASKED, CANDIDATE, Store
 from .wait import pause
 
 _CRASH = const(10000)  # ms between a crash and the reset, so that a person can read why
@@ -34,8 +34,11 @@ def ended(error):
         log("identity: revoked, provisioning anew")
         store = Store(board.slots())
         # With the same credentials: should the server know them again one day, they are still good.
+        state, credentials = CANDIDATE, store.credentials
+        if "next" in credentials:  # x509.rotate() prepared them for this
+            state, credentials = ASKED, errand("x509", "swap", credentials)
         try:
-            store.save(CANDIDATE, store.credentials)
+            store.save(state, credentials)
         except OSError as e:  # it is refused again after the reset, and comes back here
             log("flash: the identity can't be written, the old one stays:", e)
     else:

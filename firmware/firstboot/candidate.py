@@ -5,11 +5,14 @@
 
 from binascii import hexlify
 
+from . import errand
 
-def make(mode, name, fleet_secret, urandom):
+
+def make(mode, name, fleet_secret, urandom, files=None):
     """Credentials (as codec.py describes them) for device `name` in credential mode `mode`.
 
-    None in mode "server": there the server makes them. `urandom(n) -> bytes`: the random source.
+    None in mode "server": there the server makes them. `urandom(n) -> bytes`: the random source. `files`: names of
+    the certificate and the key file in mode "chain".
     """
     if mode == "token":
         return {"credentialsType": "ACCESS_TOKEN", "token": _hex(urandom(16))}
@@ -22,6 +25,10 @@ def make(mode, name, fleet_secret, urandom):
             "username": _hex(urandom(16)),
             "password": _hex(urandom(16)),
         }
+    if mode == "chain":
+        return {"credentialsType": "X509_CERTIFICATE", "files": files}
+    if mode == "x509":
+        return errand("x509", "make", name)
     return None
 
 

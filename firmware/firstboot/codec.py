@@ -3,7 +3,8 @@
 #
 # Credentials are a dict: {"credentialsType": "ACCESS_TOKEN", "token"}, {"credentialsType": "MQTT_BASIC",
 # "clientId", "username", "password"} (None where a member is not set) or {"credentialsType":
-# "X509_CERTIFICATE", "certificate"} (base64 of the DER on one line; our own also carries "key").
+# "X509_CERTIFICATE", "certificate"} (base64 of the DER on one line; our own also carries "key"), or instead
+# {..., "files"}, which names those of a certificate with its chain and of its key. "next": others to take their place.
 
 import io
 import json
@@ -22,7 +23,7 @@ def request(key, secret, name, credentials):
     if credentials:
         for member in credentials:
             # An explicit null is an error to the server, never "absent" (contract 4.3).
-            if member != "key" and credentials[member] is not None:
+            if member not in ("key", "next") and credentials[member] is not None:
                 doc["hash" if member == "certificate" else member] = credentials[member]
     return json.dumps(doc).encode()
 

@@ -27,7 +27,9 @@ _FIELDS = (
     ("provision.secret", "s", 1, 255, None),
     ("provision.name", "c", 1, 255, "{board}-{mac}"),
     ("provision.fleet_secret", "s", 16, 255, None),
-    ("credentials", "token server basic derived", 0, 0, "token"),
+    ("credentials", "token server basic derived x509 chain", 0, 0, "token"),
+    ("x509.cert", "s", 1, 64, "cert.der"),
+    ("x509.key", "s", 1, 64, "key.der"),
     ("period", "n", 0, 86400, 60),
     ("retry.first", "n", 0.01, 3600, 2),
     ("retry.most", "n", 0.01, 86400, 300),
@@ -114,7 +116,7 @@ def _together(config):
     # What no field can say alone.
     mode = config["credentials"]
     for name in ("provision.key", "provision.secret"):
-        if config[name] is None:
+        if config[name] is None and mode != "chain":
             raise ConfigError(name, "is missing: copy it from the device profile in ThingsBoard")
     if mode == "derived" and config["provision.fleet_secret"] is None:
         raise ConfigError("provision.fleet_secret", "is missing, and credentials is derived")
@@ -123,6 +125,8 @@ def _together(config):
         raise ConfigError("credentials", "basic works over mqtt only, and transport is " + transport)
     if transport == "coap" and config["tls.enabled"]:
         raise ConfigError("tls.enabled", "must be false with coap: there is no DTLS")
+    if mode in ("x509", "chain") and not (transport == "mqtt" and config["tls.enabled"]):
+        raise ConfigError("credentials", mode + " works with transport mqtt and tls.enabled true only")
     name = config["provision.name"]
     for placeholder in ("{board}", "{mac}", "{uid}"):
         name = name.replace(placeholder, "")

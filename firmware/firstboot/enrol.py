@@ -25,7 +25,9 @@ def enrol(config, store, link, backoff):
     name = errand("board", "name", config["provision.name"])
 
     def make():
-        return errand("candidate", "make", config["credentials"], name, config["provision.fleet_secret"], os.urandom)
+        files = [config["x509.cert"], config["x509.key"]]
+        fleet_secret = config["provision.fleet_secret"]
+        return errand("candidate", "make", config["credentials"], name, fleet_secret, os.urandom, files)
 
     from .provision import Provisioner
 

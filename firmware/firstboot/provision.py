@@ -36,6 +36,10 @@ TABLE = {
     (CANDIDATE, _NOT_FOUND): (CANDIDATE, _SLOW),
     (CANDIDATE, _FAILURE): (_CONFLICT, _NOW),
     (CANDIDATE, _LOST): (ASKED, _SOON),
+    # With a certificate of a CA that the server trusts there is nothing to ask.
+    (CANDIDATE, _ACCEPTED): (VERIFIED, _NOW),
+    (CANDIDATE, _DENIED): (CANDIDATE, _SLOW),
+    (CANDIDATE, _OFFLINE): (CANDIDATE, _SOON),
     (ASKED, _ACCEPTED): (VERIFIED, _NOW),
     (ASKED, _DENIED): (CANDIDATE, _NOW),
     (ASKED, _OFFLINE): (ASKED, _SOON),
@@ -68,7 +72,7 @@ class Provisioner:
         """Return when the identity is verified and on flash; the link is then open as the device."""
         state = self.store.state
         while state != VERIFIED:
-            event = self._make() if state == EMPTY else self._ask() if state == CANDIDATE else self._try()
+            event = self._make() if state == EMPTY else self._ask() if self._may_ask(state) else self._try()
             if state == _CONFLICT and event == _DENIED:
                 log("provision: the server has", self.name, "with credentials that this board does not hold, or")
                 log("           none was prepared. Delete the device in ThingsBoard (it was made by a board), or")
@@ -76,7 +80,11 @@ class Provisioner:
             state, wait = TABLE[state, event]
             if wait != _NOW:
                 self.pause(wait == _SLOW)
-        self._save(VERIFIED, self.store.credentials)
+        credentials = self.store.credentials
+        self._save(VERIFIED, errand("x509", "settle", credentials) if "next" in credentials else credentials)
+
+    def _may_ask(self, state):
+        return state == CANDIDATE and "files" not in (self.store.credentials or ())
 
     def _make(self):
         self._save(CANDIDATE, self.make())
@@ -93,7 +101,7 @@ class Provisioner:
             # What the server answers wins over what was asked, but for a certificate: without its key it is no use.
             if granted and "certificate" in granted:
                 if not own or own.get("certificate") != granted["certificate"]:
-                    raise ValueError("certificate")
+                    raise ValueError("a certificate that is not this board's")
                 granted = own
         except ValueError as e:
             log("provision: the answer can't be used:", e)
@@ -122,6 +130,9 @@ class Provisioner:
         except Denied as e:
             log("provision: the server does not know these credentials:", e)
             event = _DENIED
+            if "next" in self.store.credentials:
+                log("provision: going back to the ones before")
+                self._save(self.store.state, errand("x509", "swap", self.store.credentials))
         except OSError as e:
             log("provision: the server can't be reached:", e)
             event = _OFFLINE

@@ -82,5 +82,7 @@ class Store:
 
     def hide(self):
         """Keep what proves who this board is out of the log."""
-        if self.credentials:
-            log.hide(*[self.credentials.get(member) for member in ("token", "username", "password", "key")])
+        credentials = self.credentials
+        while credentials:
+            log.hide(*[credentials.get(member) for member in ("token", "username", "password", "key")])
+            credentials = credentials.get("next")

@@ -122,7 +122,7 @@ def read_chain(data):
     found = []
     issuer = None
     at = 0
-    while at < len(data):
+    while at < len(data) or not found:
         start = at
         try:
             at = der.read(data, at)[2]
@@ -137,10 +137,12 @@ def read_chain(data):
 
 
 def check(cert, key, now=None):
-    """Raise ValueError unless `key` is the private key of `cert`, and it is valid `now` (unix seconds; None: any)."""
-    d = read_key(key)
+    """Raise ValueError unless `key` is the private key of `cert`, and it is valid `now`.
+
+    `key`: None where a chip holds it; `now`: unix seconds, None where there is no clock.
+    """
     _, start, end, public = read_cert(cert)
-    if p256.public(d) != public:
+    if key is not None and p256.public(read_key(key)) != public:
         raise ValueError("key does not match the certificate")
     if now is not None:
         if now < start:

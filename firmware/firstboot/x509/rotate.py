@@ -1,0 +1,45 @@
+# A new certificate in the place of an old one. MIT licence, (c) 2026 the firstboot authors.
+#
+# Old and new are both in the record on flash ("next") until the server has accepted one of them, so that a cut or a
+# refusal at any point leaves a pair that it knows.
+
+import os
+from binascii import a2b_base64
+
+from .. import board
+from ..store import ASKED, VERIFIED, Store
+from . import cert, files, now, own
+
+
+def rotate():
+    """See firstboot.x509.rotate()."""
+    store = Store(board.slots())
+    present = store.credentials
+    if store.state != VERIFIED or present["credentialsType"] != "X509_CERTIFICATE":
+        raise ValueError("the server knows this board by no certificate")
+    if "files" in present:
+        names = [name + files.NEW for name in present["files"]]
+        if not files.exists(names[0]):
+            raise ValueError("%s is missing" % names[0])
+        certificates, _ = files.load(names, now(), board.signer())
+        store.save(ASKED, {"credentialsType": present["credentialsType"], "files": names, "next": present})
+        return cert.read_cert(certificates[0])[0]
+    if "next" not in present:
+        name = cert.read_cert(a2b_base64(present["certificate"]))[0]
+        present = dict(present)
+        present["next"] = own.make(name, os.urandom, now())
+        store.save(VERIFIED, present)
+        store.hide()
+    return present["next"]["certificate"]
+
+
+def settle(credentials):
+    """See firstboot.x509.settle(); a second call after a cut in the first one goes on where that stopped."""
+    settled = dict(credentials)
+    del settled["next"]
+    if "files" in settled:
+        names = settled["files"] = [name.replace(files.NEW, "") for name in credentials["files"]]
+        for new, name in zip(credentials["files"], names):
+            if new != name and files.exists(new):
+                os.rename(new, name)
+    return settled
