@@ -49,6 +49,6 @@ def forget(name):
     """Let go of a module by its full name; whoever still uses it keeps it alive."""
     if sys.modules.pop(name, None):
         package, _, module = name.rpartition(".")
-        if package in sys.modules:
+        if hasattr(sys.modules.get(package), module):
             delattr(sys.modules[package], module)
     gc.collect()

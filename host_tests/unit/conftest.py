@@ -20,8 +20,8 @@ def board(monkeypatch, tmp_path):
     importlib.reload(log)  # with nothing to hide
     modules = {name: module for name, module in sys.modules.items() if name.startswith("firstboot.")}
     yield tmp_path
-    for name, module in modules.items():  # run.py forgets what only the first boot needs
-        sys.modules[name] = module
+    sys.modules.update(modules)  # errands forget what they needed
+    for name, module in modules.items():
         package, _, child = name.rpartition(".")
         setattr(sys.modules[package], child, module)
 

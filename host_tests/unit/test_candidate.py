@@ -1,12 +1,17 @@
 """The credentials that a board makes for itself."""
 
+import base64
 import hashlib
 import hmac
 import os
 import re
+import sys
 
+import firstboot
 import pytest
+from cryptography import x509
 from firstboot import candidate
+from firstboot.x509 import cert
 
 FLEET = "a fleet secret of some length"
 NAME = "ESP32-240ac4010203"
@@ -35,6 +40,27 @@ def test_basic_has_the_name_as_client_id_and_two_random_texts():
 
 def test_server_makes_none():
     assert candidate.make("server", NAME, None, os.urandom) is None
+
+
+def test_x509_is_a_certificate_for_the_name_and_its_key():
+    made = candidate.make("x509", NAME, None, None)
+    certificate, key = base64.b64decode(made["certificate"]), base64.b64decode(made["key"])
+    assert made == {"credentialsType": "X509_CERTIFICATE", "certificate": made["certificate"], "key": made["key"]}
+    theirs = x509.load_der_x509_certificate(certificate)
+    theirs.verify_directly_issued_by(theirs)
+    assert theirs.subject.rfc4514_string() == "CN=" + NAME
+    cert.check(certificate, key)
+    assert candidate.make("x509", NAME, None, None)["key"] != made["key"]
+
+
+def test_x509_leaves_nothing_of_its_arithmetic_in_memory():
+    firstboot.errand("candidate", "make", "x509", NAME, None, None)
+    assert not [name for name in sys.modules if name.startswith(("firstboot.x509", "firstboot.candidate"))]
+
+
+def test_chain_names_the_files():
+    made = candidate.make("chain", NAME, None, None, ["cert.der", "key.der"])
+    assert made == {"credentialsType": "X509_CERTIFICATE", "files": ["cert.der", "key.der"]}
 
 
 def test_derived_is_hmac_of_the_name():

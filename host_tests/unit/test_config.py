@@ -86,6 +86,9 @@ GOOD = [
     {"provision__name": "{board}/{uid}/{mac}"},
     {"credentials": "derived", "provision__fleet_secret": "x" * 16},
     {"credentials": "basic"},
+    {"credentials": "x509", "tls__enabled": True},
+    {"credentials": "chain", "tls__enabled": True, "x509__cert": "leaf.der", "x509__key": "leaf.key"},
+    {"credentials": "chain", "tls__enabled": True, "provision__key": GONE, "provision__secret": GONE},
     {"revoked": "wait"},
     {"server__port": None},  # null is "not given"
 ]
@@ -142,6 +145,13 @@ BAD = [
     ("provision.fleet_secret", {"provision__fleet_secret": "x" * 15}),
     ("provision.fleet_secret", {"credentials": "derived"}),
     ("credentials", {"credentials": "tokens"}),
+    ("provision.secret", {"credentials": "x509", "tls__enabled": True, "provision__secret": GONE}),
+    ("credentials", {"credentials": "x509"}),
+    ("credentials", {"credentials": "chain"}),
+    ("credentials", {"credentials": "x509", "transport": "http", "tls__enabled": True}),
+    ("credentials", {"credentials": "chain", "transport": "coap", "tls__enabled": True}),
+    ("x509.cert", {"x509__cert": ""}),
+    ("x509.key", {"x509__key": "k" * 65}),
     ("credentials", {"credentials": "basic", "transport": "http"}),
     ("credentials", {"credentials": "basic", "transport": "coap"}),
     ("tls.enabled", {"tls": {"enabled": True}, "transport": "coap"}),

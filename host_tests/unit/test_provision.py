@@ -38,7 +38,12 @@ STEPS = {
     (CONFLICT, ACCEPTED): ["open", "end"],
     (CONFLICT, DENIED): ["open", "slow", "ask"],
     (CONFLICT, OFFLINE): ["open", "soon", "open"],
+    # A candidate that is never asked with: a certificate of a CA that the server trusts.
+    (CANDIDATE, ACCEPTED): ["open", "end"],
+    (CANDIDATE, DENIED): ["open", "slow", "open"],
+    (CANDIDATE, OFFLINE): ["open", "soon", "open"],
 }
+FILES = {"credentialsType": "X509_CERTIFICATE", "files": ["cert.der", "key.der"]}
 
 
 class Board:
@@ -86,13 +91,14 @@ def test_the_table_has_the_pairs_that_can_happen():
 def test_pair(state, event):
     before = [refusal("FAILURE")] if state == CONFLICT else []
     script = before + ([] if event == MADE else [RESULTS[event]])
-    board = Board(*script, state=CANDIDATE if state == CONFLICT else state)
+    own = FILES if state == CANDIDATE and event >= ACCEPTED else OWN
+    board = Board(*script, state=CANDIDATE if state == CONFLICT else state, own=own)
     assert board.run()[len(before) :] == STEPS[state, event]
     if event == ACCEPTED:
-        assert board.flash == (VERIFIED, OWN)
+        assert board.flash == (VERIFIED, own)
     else:
         assert board.flash[0] != VERIFIED
-        assert board.flash[1] == OWN  # no event but a grant ever touches the credentials
+        assert board.flash[1] == own  # no event but a grant ever touches the credentials
 
 
 def test_the_candidate_is_on_flash_before_the_server_hears_of_it():
@@ -230,6 +236,34 @@ def test_a_certificate_without_its_key_is_no_answer(own):
     board = Board(certificate_answer("MIIBother"), own=own)
     assert board.run()[:3] == ["make", "ask", "soon"]
     assert board.flash == (ASKED, own)
+
+
+def test_a_chain_is_never_asked_with():
+    board = Board(LinkError("no route"), Denied("CONNACK 5"), None, own=FILES)
+    assert board.run() == ["make", "open", "soon", "open", "slow", "open", "end"]
+    assert board.link.requests == [] and board.flash == (VERIFIED, FILES)
+
+
+NEXT = {"credentialsType": "X509_CERTIFICATE", "certificate": "MIIBnext", "key": "other"}
+
+
+def test_a_rotation_that_the_server_refuses_goes_back_and_forth_until_it_accepts_one():
+    board = Board(Denied("CONNACK 5"), refusal("FAILURE"), Denied("CONNACK 5"), refusal("FAILURE"), None)
+    board.store.save(ASKED, {**NEXT, "next": CERTIFICATE})
+    assert board.run() == ["open", "ask", "open", "slow", "ask", "open", "end"]
+    assert [c["certificate"] for c in board.link.opened] == ["MIIBnext", "MIIBown", "MIIBnext"]
+    assert [json.loads(r)["hash"] for r in board.link.requests] == ["MIIBown", "MIIBnext"]
+    assert all(b"private" not in r and b"other" not in r and b"next" not in r[:60] for r in board.link.requests)
+    assert board.flash == (VERIFIED, NEXT)
+
+
+def test_a_new_chain_that_the_server_refuses_leaves_the_old_one():
+    new = {"credentialsType": "X509_CERTIFICATE", "files": ["cert.der.new", "key.der.new"], "next": FILES}
+    board = Board(LinkError("no route"), Denied("CONNACK 5"), None)
+    board.store.save(ASKED, new)
+    assert board.run() == ["open", "soon", "open", "open", "end"]
+    assert [c["files"][0] for c in board.link.opened] == ["cert.der.new", "cert.der.new", "cert.der"]
+    assert board.flash == (VERIFIED, FILES)
 
 
 def test_the_link_is_closed_between_asking_and_trying():

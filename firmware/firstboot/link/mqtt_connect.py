@@ -63,7 +63,7 @@ def ask(link, request):
 
 def login(link, credentials):
     """Connect as the device of `credentials`. Denied: the server answered with a refusing CONNACK."""
-    link.wire.identity = credentials if "key" in credentials else None
+    link.wire.identity = credentials if "key" in credentials or "files" in credentials else None
     user = credentials.get("token", credentials.get("username"))
     # umqtt.simple sends len() in characters before it sends bytes, so it must never see a str.
     _connect(

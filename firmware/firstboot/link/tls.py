@@ -31,8 +31,8 @@ def options(config):
 def start(wire, first):
     """Shake hands on `wire` (a Wire, connected) and send `first` (bytes) when it is known who is there.
 
-    `wire.identity`: credentials with "certificate" and "key" (base64 of DER) to present, or None. LinkError says why
-    not; then nothing of `first` has left the board.
+    `wire.identity`: credentials to present, with "certificate" and "key" (base64 of DER) or "files" (names of those
+    with the chain and the key), or None. LinkError says why not; then nothing of `first` has left the board.
     """
     seen = []
     context = _context(wire, seen)
@@ -75,10 +75,27 @@ def _context(wire, seen):
     context.verify_callback = look
     if wire.identity:
         try:
-            context.load_cert_chain(a2b_base64(wire.identity["certificate"]), a2b_base64(wire.identity["key"]))
+            _present(context, wire.identity)
         except ValueError as e:
             raise LinkError("TLS: this board's certificate and key can't be used: %s" % e)
     return context
+
+
+def _present(context, identity):
+    sign = None
+    if "files" in identity:
+        sign = errand("board", "signer")
+        certificates, key = errand("x509", "load", identity["files"], sign)
+    else:
+        certificates, key = [a2b_base64(identity["certificate"])], a2b_base64(identity["key"])
+    for certificate in certificates:
+        # One by one: mbedTLS takes a single certificate from DER, and adds it to those that it has.
+        context.load_cert_chain(certificate, key)
+    if sign:
+        try:
+            context.ecdsa_sign_callback = sign
+        except AttributeError:
+            raise LinkError("TLS: there is a secure_element, but this MicroPython's tls can't ask one to sign")
 
 
 def _load(context, path):

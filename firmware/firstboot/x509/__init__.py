@@ -1,7 +1,7 @@
 # Keys and certificates that a board makes for itself, or is given. MIT licence, (c) 2026 the firstboot authors.
 #
 # The doors of this slice: each is an errand that leaves nothing of it in memory. p256.py has the arithmetic, der.py
-# the encoding, cert.py the certificates; own.py makes a pair, files.py reads one, rotate.py replaces either.
+# the encoding, cert.py the certificates; own.py makes a pair, files.py reads one, renew.py replaces either.
 
 import os
 import time
@@ -37,7 +37,7 @@ def rotate():
     a key of the board's own: makes another pair, which is tried once the server refuses the old one, and returns its
     certificate (base64 of the DER), for a person or a script to set as the device's credentials.
     """
-    return _errand("rotate", "rotate")
+    return _errand("renew", "rotate")
 
 
 def swap(credentials):
@@ -50,7 +50,7 @@ def swap(credentials):
 
 def settle(credentials):
     """`credentials` that the server has accepted, without those that they replace; new files take the old names."""
-    return _errand("rotate", "settle", credentials)
+    return _errand("renew", "settle", credentials)
 
 
 def now():
@@ -65,5 +65,7 @@ def _errand(module, function, *args):
     try:
         return errand("x509." + module, function, *args)
     finally:
-        for name in ("x509.cert", "x509.der", "x509.p256", "x509", "candidate", "config"):
+        for name in ("renew", "own", "files", "cert", "der", "p256"):
+            forget("firstboot.x509." + name)
+        for name in ("x509", "candidate", "store", "board"):
             forget("firstboot." + name)
