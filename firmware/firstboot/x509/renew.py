@@ -39,7 +39,7 @@ def settle(credentials):
     del settled["next"]
     if "files" in settled:
         names = settled["files"] = [name.replace(files.NEW, "") for name in credentials["files"]]
-        for new, name in zip(credentials["files"], names):
-            if new != name and files.exists(new):
-                os.rename(new, name)
+        for name in names:
+            if name not in credentials["files"] and files.exists(name + files.NEW):
+                os.rename(name + files.NEW, name)
     return settled
