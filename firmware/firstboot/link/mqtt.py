@@ -2,8 +2,8 @@
 #
 # umqtt.simple says CONNECT and reads CONNACK (mqtt_connect.py). What it leaves open is done here: deadlines (its
 # wait_msg() blocks for ever in the middle of a packet), a QoS 1 publish in one write (in three, Nagle's algorithm
-# and the server's delayed ACK make 22 a second out of 10,000), a limit on what a frame may take from the heap,
-# and a connection that is kept alive.
+# and the server's delayed ACK make 22 a second out of 10,000), and a connection that is kept alive. What is rarely
+# there to read (mqtt_packet.py) is in memory while it is read.
 
 import time
 from micropython import const
@@ -13,9 +13,7 @@ from . import LinkError
 from .wire import Wire
 
 _PUBLISH = const(0x30)
-_PUBACK = const(0x40)
 _NEVER = const(0x8000000)  # ms, 37 hours: no keepalive, no PINGREQ
-_INBOX = const(16)  # messages that may wait while a publish waits for its PUBACK
 
 
 class _Tail:
@@ -24,27 +22,27 @@ class _Tail:
         return tail
 
 
-class Link:
+class Link(Wire):
     """A connection to ThingsBoard's MQTT transport (contract 3 and 4.2)."""
 
     def __init__(self, config):
         tls = errand("link.tls", "options", config) if config["tls.enabled"] else None
-        self.wire = Wire(config["server.host"], config["server.port"], tls)
+        Wire.__init__(self, config["server.host"], config["server.port"], tls)
         self.timeout = int(config["server.timeout"] * 1000)
         self.keepalive = config["server.keepalive"]
         self.most = config["server.frame"]
         self.head = bytearray(2)
         self.inbox = []
         self.topic = None
-        self.pid = self.acked = 0
+        self.pid = 0
 
     def ask(self, request):
         """One provisioning request, one answer (bytes)."""
-        return self._errand("ask", request)
+        return errand("link.mqtt_connect", "ask", self, request)
 
     def open(self, credentials):
         """Connect as the device of `credentials`. Denied: the server answered with a refusing CONNACK."""
-        self._errand("login", credentials)
+        errand("link.mqtt_connect", "login", self, credentials)
 
     def send(self, payload):
         """Telemetry (bytes of JSON); returns when the server has acknowledged it."""
@@ -56,9 +54,9 @@ class Link:
 
     def publish(self, topic, payload):
         """Publish at QoS 1 and wait for the PUBACK. No heap is taken while topic and size stay the same."""
-        self.wire.within(self.timeout)
-        pid = self.start(topic, payload)
-        while self.next() != _PUBACK or self.acked != pid:
+        self.within(self.timeout)
+        self.start(topic, payload)
+        while self.next() != self.pid:
             pass
 
     def listen(self, ms, handler=None):
@@ -71,45 +69,37 @@ class Link:
         beat = self.keepalive * 1000 // 3 or _NEVER
         while True:
             while self.inbox:
-                topic, payload = self.inbox.pop(0)
+                message = self.inbox.pop(0)
                 if handler:
-                    handler(topic, payload)
+                    handler(*message)
             now = time.ticks_ms()
-            left = time.ticks_diff(end, now)
-            if left <= 0:
+            ms = time.ticks_diff(end, now)
+            if ms <= 0:
                 return
-            if self.pinged:
-                wait = beat * 7 // 2 - time.ticks_diff(now, self.seen)
-            else:
-                wait = beat - time.ticks_diff(now, self.seen)
-            if self.wire.arrives(max(0, min(left, wait))):
-                self.wire.within(self.timeout)
+            wait = time.ticks_diff(self.seen, now) + (beat * 7 // 2 if self.pinged else beat)
+            if self.arrives(max(0, min(ms, wait))):
+                self.within(self.timeout)
                 self.next()
-            elif wait < left:
+            elif wait < ms:
                 if self.pinged:
                     raise LinkError("no sign of life from the server for %d s" % (self.keepalive * 3 // 2))
-                self._ping()
+                self.within(self.timeout)
+                self.write(b"\xc0\0", 0, 2)
+                self.pinged = True
+                self.seen = time.ticks_ms()
 
     def close(self):
         """Say DISCONNECT where that is possible, and close."""
-        if self.wire.sock:
-            try:
-                self.wire.within(0)
-                self.wire.write(b"\xe0\0", 0, 2)
-            except OSError:
-                pass
-            self.wire.close()
-
-    def _errand(self, function, argument):
-        self.inbox.clear()
-        self.topic = None
-        self.pinged = False
-        answer = errand("link.mqtt_connect", function, self, argument)
-        self.seen = time.ticks_ms()
-        return answer
+        try:
+            if self.sock:
+                self.within(0)
+                self.write(b"\xe0\0", 0, 2)
+        except OSError:
+            pass
+        Wire.close(self)
 
     def start(self, topic, payload):
-        """Send a QoS 1 publish without waiting for its PUBACK; returns the packet identifier."""
+        """Send a QoS 1 publish without waiting for its PUBACK; its packet identifier is in `pid`."""
         # The packet is laid so that the topic's length stands at 4 whatever the size: 1 to 3 bytes of remaining
         # length (MQTT 2.2.3) and the packet type go before it.
         if topic is not self.topic:
@@ -131,54 +121,18 @@ class Link:
             i += 1
         out[3] = size
         out[start - 1] = _PUBLISH | 2
-        self.wire.write(out, start - 1, len(out) - start + 1)
-        return pid
-
-    def _ping(self):
-        self.wire.within(self.timeout)
-        self.wire.write(b"\xc0\0", 0, 2)
-        self.pinged = True
-        self.seen = time.ticks_ms()
+        self.write(out, start - 1, len(out) - start + 1)
 
     def next(self):
-        """Read one packet and return its type; a PUBLISH goes into `inbox`, a PUBACK's id into `acked`."""
+        """Read one packet; returns a PUBACK's packet identifier, else 0. A PUBLISH goes into `inbox`."""
         head = self.head
-        wire = self.wire
-        wire.fill(head)
-        kind = head[0] & 0xF0
-        size = head[1]
-        if kind == _PUBACK and size == 2:
-            wire.fill(head)
-            self.acked = head[0] << 8 | head[1]
-        else:
-            body = self._body(size)
-            if kind == _PUBLISH:
-                self._received(head[0] & 6, body)
+        self.fill(head)
+        pid = 0
+        if head == b"\x40\2":
+            self.fill(head)
+            pid = head[0] << 8 | head[1]
+        elif head != b"\xd0\0":  # PINGRESP
+            errand("link.mqtt_packet", "read", self, head[0], head[1])
         self.seen = time.ticks_ms()
         self.pinged = False
-        return kind
-
-    def _body(self, size):
-        one = bytearray(1)
-        shift = 7
-        while size >> shift:
-            if shift > 21:
-                raise LinkError("a malformed packet from the server")
-            self.wire.fill(one)
-            size += (one[0] - 1) << shift
-            shift += 7
-        if size > self.most:
-            raise LinkError("a packet of %d bytes is more than server.frame allows" % size)
-        body = bytearray(size)
-        if size:
-            self.wire.fill(body)
-        return body
-
-    def _received(self, qos, body):
-        i = 2 + (body[0] << 8 | body[1]) if len(body) > 1 else 2
-        j = i + 2 if qos else i
-        if j > len(body) or len(self.inbox) >= _INBOX:
-            raise LinkError("a malformed packet or too many of them from the server")
-        if qos:
-            self.wire.write(b"\x40\x02" + body[i:j], 0, 4)
-        self.inbox.append((bytes(body[2:i]), bytes(body[j:])))
+        return pid

@@ -2,11 +2,13 @@
 #
 # An errand of link/mqtt.py: umqtt.simple is in memory while a connection is made, and not afterwards.
 
+import time
 import umqtt.simple as umqtt
 from micropython import const
 
 from .. import forget
 from . import Denied, LinkError
+from .wire import Wire
 
 _TLS_ALERT = const(0x15)
 
@@ -14,9 +16,9 @@ _TLS_ALERT = const(0x15)
 class _Dial:
     # Stands where umqtt.simple has its socket module and its socket while it connects: both releases of it, the
     # one on PyPI and the one of micropython-lib, ask for no more than this. The packet leaves in one write.
-    def __init__(self, wire):
-        self.wire = wire
-        self.packet = bytearray()
+    def __init__(self, link):
+        self.link = link
+        self.out = bytearray()
 
     def socket(self):
         return self
@@ -24,26 +26,26 @@ class _Dial:
     def getaddrinfo(self, host, port):
         return ((None,),)
 
-    def settimeout(self, seconds):
+    def settimeout(self, timeout):
         pass
 
-    def connect(self, address):
+    def connect(self, host):
         pass
 
     def write(self, data, size=None):
-        self.packet.extend(data if size is None else data[:size])
+        self.out.extend(data if size is None else data[:size])
 
     def read(self, size):
-        wire = self.wire
-        wire.open(self.packet)
-        self.packet = bytearray(size)
+        link = self.link
+        Wire.open(link, self.out)
+        head = bytearray(size)
         try:
-            wire.fill(self.packet)
+            link.fill(head)
         except OSError as e:
-            raise LinkError("%s%s" % (e, "" if wire.tls else "; is it right that tls.enabled is false?"))
-        if self.packet[0] == _TLS_ALERT:
+            raise LinkError("%s%s" % (e, "" if link.tls else "; is it right that tls.enabled is false?"))
+        if head[0] == _TLS_ALERT:
             raise LinkError("server.port speaks TLS, and tls.enabled is false")
-        return self.packet
+        return head
 
 
 def ask(link, request):
@@ -51,7 +53,7 @@ def ask(link, request):
 
     Neither SUBSCRIBE nor SUBACK: releases up to 3.8.1 send none, and the answer comes without a subscription.
     """
-    link.wire.identity = None
+    link.identity = None
     _connect(link, b"", b"provision", b"")
     link.start(b"/provision/request", request)
     while True:
@@ -63,7 +65,7 @@ def ask(link, request):
 
 def login(link, credentials):
     """Connect as the device of `credentials`. Denied: the server answered with a refusing CONNACK."""
-    link.wire.identity = credentials if "key" in credentials or "files" in credentials else None
+    link.identity = credentials if "key" in credentials or "files" in credentials else None
     user = credentials.get("token", credentials.get("username"))
     # umqtt.simple sends len() in characters before it sends bytes, so it must never see a str.
     _connect(
@@ -72,12 +74,15 @@ def login(link, credentials):
 
 
 def _connect(link, client, user, password):
-    wire = link.wire
-    wire.within(link.timeout)
+    link.close()
+    link.inbox.clear()
+    link.topic = None
+    link.pinged = False
+    link.within(link.timeout)
     module = umqtt.socket
     try:
-        umqtt.socket = _Dial(wire)
-        umqtt.MQTTClient(client, wire.host, wire.port, user or None, password, link.keepalive).connect()
+        umqtt.socket = _Dial(link)
+        umqtt.MQTTClient(client, link.host, link.port, user or None, password, link.keepalive).connect()
     except umqtt.MQTTException as e:
         code = e.args[0]
         # 1 and 3 say nothing about the credentials: protocol level, and "server unavailable" (contract 2.3).
@@ -88,3 +93,4 @@ def _connect(link, client, user, password):
         umqtt.socket = module
         forget("umqtt.simple")
         forget("umqtt")
+    link.seen = time.ticks_ms()
