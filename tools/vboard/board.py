@@ -20,10 +20,12 @@ from typing import Any
 from .. import boards
 from ..build import compile_file
 from ..vm import cache, find
+from .cable import Cable, terminal
 from .image import BLOCK, Image
 
 _DEVICE = Path(__file__).parent / "device"
 _RESET = 64  # exit codes of device/machine.py
+_SOFT = 80
 _POWER_OFF = 63
 
 _ESP32_STATS = {
@@ -67,6 +69,7 @@ def _kind(name: str) -> dict[str, Any]:
         "machine": board.machine,
         "watchdog_most": board.watchdog_ms,
         "led": board.led if isinstance(board.led, str) else None,
+        "native_usb": board.port == "rp2",
     }
     return {**_PORTS[board.port], **own}
 
@@ -150,6 +153,7 @@ class VirtualBoard:
         self.seed = seed
         self.echo = echo
         self.run_so_far = Run()
+        self.cable: Cable | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
@@ -166,9 +170,19 @@ class VirtualBoard:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def serial(self) -> str:
+        """Plug a cable in, before the power comes on: from then on the board has a console with a REPL, and never
+        ends by itself. The path is the port that host programs open; `cable` is what tests tamper with."""
+        if self.cable is None:
+            self.cable = Cable(self.image.path.with_name(self.image.path.name + ".tty"), KINDS[self.kind]["native_usb"])
+            self.cable.plug()
+        return self.cable.path
+
     def start(self) -> VirtualBoard:
         """Power on; the log is collected from here on."""
         self._off = False
+        if self.cable:
+            self.cable.plug()
         self.run_so_far = Run()
         self._thread = threading.Thread(target=self._live, daemon=True)
         self._thread.start()
@@ -179,6 +193,8 @@ class VirtualBoard:
         self._off = True
         with contextlib.suppress(AttributeError, ProcessLookupError):
             self._process.kill()  # type: ignore[union-attr]
+        if self.cable:
+            self.cable.unplug()
         if self._thread:
             self._thread.join()
         return self.run_so_far
@@ -207,12 +223,15 @@ class VirtualBoard:
             return True
 
     def _live(self) -> None:
-        run, began, cause = self.run_so_far, time.monotonic(), "PWRON_RESET"
+        run, began, cause, raw = self.run_so_far, time.monotonic(), "PWRON_RESET", False
         causes = KINDS[self.kind]["causes"]
         while not self._off:
-            code = self._boot(cause, run, began)
+            code = self._boot(cause, raw, run, began)
             names = [name for name in causes if causes[name] == code - _RESET]
-            if code == -signal.SIGALRM:
+            raw = code == _SOFT + 1
+            if code in (_SOFT, _SOFT + 1):
+                cause = "SOFT_RESET" if "SOFT_RESET" in causes else cause
+            elif code == -signal.SIGALRM:
                 cause = "WDT_RESET"
             elif names:
                 cause = names[0]
@@ -220,20 +239,31 @@ class VirtualBoard:
                 ends = {0: "idle", _POWER_OFF: "power cut", -signal.SIGKILL: "killed"}
                 run.ended = run.ended or ends.get(code, "crash")
                 break
+            if self.cable and self.cable.native and code not in (_SOFT, _SOFT + 1):
+                self._replug()
         with self._changed:
             self._changed.notify_all()
 
-    def _boot(self, cause: str, run: Run, began: float) -> int:
-        command, env = self._command(cause)
+    def _replug(self) -> None:
+        # A reset of a chip that is its own USB device: the host sees the port go and come.
+        assert self.cable is not None
+        self.cable.unplug()
+        if not self._off:
+            self.cable.plug()
+
+    def _boot(self, cause: str, raw: bool, run: Run, began: float) -> int:
+        command, env = self._command(cause, raw)
         read, write = os.pipe()
+        host, console = terminal() if self.cable else (-1, subprocess.DEVNULL)
         with open(read, "rb") as events:
             self._process = process = subprocess.Popen(
                 command,
                 env={**env, "VBOARD_EVENTS": str(write)},
-                stdin=subprocess.DEVNULL,
+                stdin=console,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 pass_fds=(write,),
+                start_new_session=self.cable is not None,
             )
             os.close(write)
             run.boots += 1
@@ -242,16 +272,26 @@ class VirtualBoard:
             teller = threading.Thread(target=self._listen, args=(events, run), daemon=True)
             teller.start()
             assert process.stdout is not None
-            for raw in process.stdout:
-                line = raw.decode(errors="replace").rstrip()
-                with self._changed:
-                    run.lines.append((time.monotonic() - began, line))
-                    self._changed.notify_all()
-                if self.echo:
-                    self.echo(line)
+            if self.cable:
+                os.close(console)
+                lines = _Lines(lambda line: self._logged(line, run, began))
+                self.cable.carry(host, process.stdout.fileno(), lines.feed, process.kill)
+                lines.end()
+                os.close(host)
+            else:
+                for raw_line in process.stdout:
+                    self._logged(raw_line, run, began)
             process.stdout.close()
             teller.join()
         return process.wait()
+
+    def _logged(self, raw: bytes, run: Run, began: float) -> None:
+        line = raw.decode(errors="replace").rstrip()
+        with self._changed:
+            run.lines.append((time.monotonic() - began, line))
+            self._changed.notify_all()
+        if self.echo:
+            self.echo(line)
 
     def _listen(self, events: Any, run: Run) -> None:
         for raw in events:
@@ -262,7 +302,7 @@ class VirtualBoard:
     def _mac(self) -> bytes:
         return self.uid if len(self.uid) == 6 else b"\x28\xcd" + self.uid[-4:]
 
-    def _command(self, cause: str) -> tuple[list[str], dict[str, str]]:
+    def _command(self, cause: str, raw: bool) -> tuple[list[str], dict[str, str]]:
         kind = KINDS[self.kind]
         nvs = self.image.nvs
         if kind["port"] == "esp32":
@@ -284,9 +324,29 @@ class VirtualBoard:
             "cut": self.cut.at if self.cut else 0,
             "torn": ("before", "half", "after").index(self.cut.torn) if self.cut else 0,
             "seed": self.seed,
+            "console": ("raw" if raw else "friendly") if self.cable else None,
         }
         env = {"MICROPYPATH": str(_device()), "VBOARD": json.dumps(spec), "PATH": os.environ.get("PATH", "")}
         return [*find().command, "-X", f"heapsize={self.heap}", "-m", "vboard"], env
+
+
+class _Lines:
+    """Cuts a stream of bytes into lines."""
+
+    def __init__(self, logged: Callable[[bytes], None]) -> None:
+        self.logged = logged
+        self.rest = b""
+
+    def feed(self, data: bytes) -> None:
+        """More bytes came."""
+        *lines, self.rest = (self.rest + data).split(b"\n")
+        for line in lines:
+            self.logged(line)
+
+    def end(self) -> None:
+        """No more bytes come."""
+        if self.rest:
+            self.logged(self.rest)
 
 
 @functools.cache

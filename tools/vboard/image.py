@@ -41,7 +41,8 @@ class Image:
 
     def get(self, path: str) -> bytes:
         """The content of a file; FileNotFoundError."""
-        with self._mount().open(path, "rb") as f:
+        fs = self._mount()  # an open file does not keep its file system alive
+        with fs.open(path, "rb") as f:
             return f.read()
 
     def remove(self, path: str) -> None:

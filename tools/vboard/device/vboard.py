@@ -32,14 +32,20 @@ def boot():
         import esp32
 
         esp32.start(spec)
-    for name in ("flash", "vboard", "vos", "vsocket"):
+    console = None
+    if spec["console"]:
+        import repl
+
+        console = repl.Console(spec["machine"], tell)
+        machine.console = True
+    for name in ("flash", "repl", "vboard", "vos", "vsocket"):
         modules.pop(name, None)
     sys.argv.clear()
     sys.path.clear()
     sys.path.extend(("", ".frozen", "/lib"))
     vfs.umount("/")
     vfs.mount(vfs.VfsLfs2(device), "/")
-    return tell
+    return tell, console, spec["console"] == "raw"
 
 
 def fill_names(gc):
@@ -55,12 +61,14 @@ def fill_names(gc):
             return
 
 
-def main(tell):
+def main(tell, console, raw):
     import gc
 
     fill_names(gc)
     gc.collect()
     tell(held=gc.mem_alloc())
+    if console:
+        console.live(raw)
     for name in ("/boot.py", "/main.py"):
         try:
             with open(name) as f:
@@ -72,4 +80,4 @@ def main(tell):
     tell(idle=gc.mem_alloc())
 
 
-main(boot())
+main(*boot())
