@@ -8,7 +8,9 @@ def ready(name, is_open, config, store, link, backoff):
     """What Telemetry() is made with; `name`: the module of the user's app; `is_open`: whether `link` is."""
     log("identity: verified")
     wifi = (config["wifi.ssid"], config["wifi.password"], config["wifi.timeout"])
-    return _app(name), link, store.credentials, is_open, wifi, backoff, config["period"], config["revoked"]
+    app = _app(name)
+    inbox = _inbox(app, link, config["transport"])
+    return app, inbox, link, store.credentials, is_open, wifi, backoff, config["period"], config["revoked"]
 
 
 def _app(name):
@@ -17,3 +19,15 @@ def _app(name):
     except Exception as e:  # noqa: BLE001 - a broken app must not keep the board from telling so
         log("app: can't be imported")
         errand("trace", "trace", e)
+
+
+def _inbox(app, link, transport):
+    # Without handlers there is no inbox, and its code is not in memory.
+    if not (hasattr(app, "on_rpc") or hasattr(app, "on_attributes")):
+        return None
+    if transport != "mqtt":
+        log("app: on_rpc() and on_attributes() are never called: they need transport mqtt, and it is", transport)
+        return None
+    from .inbox import Inbox
+
+    return Inbox(link, app)

@@ -17,13 +17,14 @@ _POISON = const(5)  # times that a sample may end a connection which had been ac
 class Telemetry:
     """Send what `app.read()` returns every `period` seconds, for ever.
 
-    `app`: the user's module, or None where it could not be imported. `link` may be open already (`is_open`).
-    `wifi`: the arguments of wifi.join(). `revoked`: "provision" ends the loop when
-    the credentials are refused, "wait" tries on.
+    `app`: the user's module, or None where it could not be imported. `inbox`: what hears the server, or None.
+    `link` may be open already (`is_open`). `wifi`: the arguments of wifi.join(). `revoked`: "provision" ends the
+    loop when the credentials are refused, "wait" tries on.
     """
 
-    def __init__(self, app, link, credentials, is_open, wifi, backoff, period, revoked):
+    def __init__(self, app, inbox, link, credentials, is_open, wifi, backoff, period, revoked):
         self.app = app
+        self.inbox = inbox
         self.link = link
         self.credentials = credentials
         self.is_open = is_open
@@ -31,12 +32,8 @@ class Telemetry:
         self.backoff = backoff
         self.period = int(period * 1000)
         self.revoked = revoked
-        self.sample = self.reported = self.inbox = None
+        self.sample = self.reported = None
         self.denied = self.errors = self.tries = self.dropped = 0
-        if hasattr(app, "on_rpc") or hasattr(app, "on_attributes"):
-            from .inbox import Inbox
-
-            self.inbox = Inbox(link, app)
 
     def run(self):
         """Raises Denied when the server has refused the credentials often enough; returns never."""
@@ -88,12 +85,15 @@ class Telemetry:
             self.sample = None
             self.tries = 0
             self.backoff.reset()
-        if self.reported != (self.errors, self.dropped):
+        trouble = (self.errors, self.dropped, self.inbox and self.inbox.errors)
+        if self.reported != trouble:
             if self.reported is None:
                 gc.collect()
                 log("telemetry: acknowledged; heap in use", gc.mem_alloc(), "bytes")
-            self.reported = (self.errors, self.dropped)
+            self.reported = trouble
             report = {"firstboot_version": __version__, "read_errors": self.errors, "dropped_samples": self.dropped}
+            if self.inbox:
+                report["handler_errors"] = self.inbox.errors
             self.link.report(json.dumps(report).encode())
 
     def _read(self):

@@ -186,7 +186,9 @@ def test_telemetry_survives_a_closed_session(standin):
         return {"n": n}
 
     backoff = Backoff(0.02, 0.05, os.urandom)
-    loop = Telemetry(SimpleNamespace(read=read), link, credentials, False, (None, "", 1), backoff, 0.05, "provision")
+    loop = Telemetry(
+        SimpleNamespace(read=read), None, link, credentials, False, (None, "", 1), backoff, 0.05, "provision"
+    )
     with pytest.raises(Stop):
         loop.run()
     link.close()

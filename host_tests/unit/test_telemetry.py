@@ -71,7 +71,7 @@ def run(link, app=None, is_open=True, period=60, revoked="provision"):
     """Run the loop to its end (Stop); what else ends it comes out."""
     backoff = Backoff(2, 300, lambda n: b"\xff" * n)
     wifi = (None, "", 1)
-    loop = telemetry.Telemetry(app or counter(), link, OWN, is_open, wifi, backoff, period, revoked)
+    loop = telemetry.Telemetry(app or counter(), None, link, OWN, is_open, wifi, backoff, period, revoked)
     with pytest.raises(Stop):
         loop.run()
 
@@ -142,7 +142,7 @@ def test_a_failing_read_is_counted_reported_and_survived(wrong, capsys):
 def test_an_app_that_could_not_be_imported_is_counted_too():
     link = Link(rounds=2)
     backoff = Backoff(2, 300, lambda n: b"\xff" * n)
-    loop = telemetry.Telemetry(None, link, OWN, True, (None, "", 1), backoff, 60, "provision")
+    loop = telemetry.Telemetry(None, None, link, OWN, True, (None, "", 1), backoff, 60, "provision")
     with pytest.raises(Stop):
         loop.run()
     assert link.sent == [] and link.reports[-1]["read_errors"] == 2
