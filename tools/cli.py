@@ -1,11 +1,13 @@
 """The command-line program `firstboot` (also `python -m tools.cli`): the table of its commands.
 
-A command is a module with a typer.Typer called `app`; it is imported only when it is the one to run, so that
+A command is a module with a typer.Typer called `app`; its docstrings are the help, with examples in paragraphs that
+start with "firstboot". The module is imported only when it is the one to run, so that
 `firstboot --help` needs none of their libraries. Exit codes, --json and errors: console.py.
 """
 
 from __future__ import annotations
 
+import inspect
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -16,6 +18,7 @@ from .console import Failed, show_failed
 
 # name: module in this package, panel of the help, what the help says. In the order in which they are needed.
 COMMANDS: dict[str, tuple[str, str, str]] = {
+    "config": (".config.command", "Before flashing", "Write, check and explain config.json."),
     "standin": (
         ".standin.__main__",
         "Without a board",
@@ -43,6 +46,7 @@ class _Lazy(TyperGroup):
             module = import_module(COMMANDS[name][0], __package__)
             command = typer.main.get_command(module.app)
             command.name = name
+            _reflow(command)
         return name, command, rest
 
     def invoke(self, ctx: Any) -> Any:
@@ -51,6 +55,14 @@ class _Lazy(TyperGroup):
         except Failed as e:
             show_failed(e, ctx)
             raise typer.Exit(1) from e
+
+
+def _reflow(command: Any) -> None:
+    # A docstring is wrapped for its file; a terminal has a width of its own. Examples keep their lines.
+    paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
+    command.help = "\n\n".join(p if p.startswith("firstboot ") else p.replace("\n", " ") for p in paragraphs)
+    for inner in getattr(command, "commands", {}).values():
+        _reflow(inner)
 
 
 app = typer.Typer(cls=_Lazy, no_args_is_help=True, pretty_exceptions_show_locals=False)

@@ -20,7 +20,8 @@ _JSON = "firstboot.json"
 class Failed(Exception):
     """A command can't do what was asked: what is wrong, and what to do about it.
 
-    `hint`: what to do. `details`: more members of the error for --json ("field", "line").
+    `hint`: what to do. `details`: more members of the error for --json ("field", "line"). A message of several lines
+    has the second and further ones as a list.
     """
 
     def __init__(self, message: str, hint: str = "", **details: Any) -> None:
@@ -71,6 +72,6 @@ def show_failed(error: Failed, ctx: typer.Context) -> None:
     from rich.markup import escape
 
     console = err()
-    console.print(f"[bold red]error:[/] {escape(str(error))}")
+    console.print(f"[bold red]error:[/] {escape(str(error))}".replace("\n", "\n  - "))
     if error.hint:
         console.print(f"  [dim]->[/] {escape(error.hint)}")

@@ -1,0 +1,280 @@
+"""`firstboot config`: the firmware's own rules, in words; secrets are kept."""
+
+import json
+import os
+import pty
+import re
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tools import cli, config
+from tools.build import FIRMWARE
+
+ROOT = Path(__file__).resolve().parents[2]
+SECRETS = {"wifi.password": "wifi-hunter2", "provision.key": "key-hunter2", "provision.secret": "secret-hunter2"}
+GOOD = {
+    "wifi": {"ssid": "lab", "password": "wifi-hunter2"},
+    "server": {"host": "tb.example.org"},
+    "tls": {"enabled": True},
+    "provision": {"key": "key-hunter2", "secret": "secret-hunter2"},
+}
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """`firstboot config ARGS` in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args, **more):
+        return CliRunner().invoke(cli.app, ["config", *args], **more)
+
+    return run
+
+
+def lay(document, path="config.json"):
+    """A config file with GOOD changed by `document`."""
+    merged = json.loads(json.dumps(GOOD))
+    for name, value in document.items():
+        merged[name] = {**merged.get(name, {}), **value} if isinstance(value, dict) else value
+    Path(path).write_text(json.dumps(merged))
+
+
+def test_every_field_is_explained():
+    assert set(config.HELP) == {row[0] for row in config.fields.rules._FIELDS}
+    assert all(config.HELP.values())
+
+
+def test_what_the_board_hides_is_secret_here():
+    boot = (FIRMWARE / "firstboot" / "boot.py").read_text()
+    hidden = re.search(r"hide\(\*\[config\[name\] for name in \((.*?)\)\]\)", boot, re.S)
+    assert set(re.findall(r'"(.*?)"', hidden[1])) == set(config.SECRETS)
+
+
+def test_the_readme_has_the_reference():
+    assert config.reference() in (ROOT / "README.md").read_text(), (
+        "put there what `firstboot config fields --markdown` prints"
+    )
+
+
+def test_the_firmwares_rules_leave_nothing_behind():
+    code = "import sys; import tools.config; print([m for m in sys.modules if 'micropython' in m or m == 'firstboot'])"
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert said.stdout == "[]\n"
+
+
+def test_write_and_check(run):
+    flags = ["--wifi-ssid", "lab", "--wifi-password", "wifi-hunter2", "--server-host", "tb.example.org"]
+    keys = {"FIRSTBOOT_PROVISION_KEY": "key-hunter2", "FIRSTBOOT_PROVISION_SECRET": "secret-hunter2"}
+    said = run("write", *flags, "--tls-enabled", env=keys)
+    assert said.exit_code == 0
+    assert json.loads(Path("config.json").read_text()) == GOOD
+    assert stat.S_IMODE(Path("config.json").stat().st_mode) == 0o600
+    assert "hunter2" not in said.output
+    said = run("check")
+    assert said.exit_code == 0
+    assert "talks MQTT over TLS, verified by ca.der, to tb.example.org:8883" in said.output
+    assert "ESP32-a0b1c2d3e4f5" in said.output
+    assert "hunter2" not in said.output
+
+
+def test_write_changes_what_it_is_told_and_keeps_the_rest(run):
+    lay({"server": {"port": 9999}, "period": 5})
+    said = run("write", "--period", "30", "--no-tls-enabled", "--unset", "server.port", "--json")
+    assert said.exit_code == 0
+    assert json.loads(said.stdout)["changed"] == ["period", "server.port", "tls.enabled"]
+    written = json.loads(Path("config.json").read_text())
+    assert written == {**GOOD, "tls": {"enabled": False}, "period": 30}
+    assert os.listdir() == ["config.json"]
+
+
+def test_a_config_that_a_board_refuses_is_not_written(run):
+    said = run("write", "--server-host", "tb", "--server-port", "70000", "--json")
+    assert said.exit_code == 1
+    error = json.loads(said.stdout)["error"]
+    assert [wrong["field"] for wrong in error["errors"]] == ["server.port", "provision.key", "provision.secret"]
+    assert os.listdir() == []
+
+
+def test_nobody_to_ask_is_a_usage_error(run):
+    assert run("write").exit_code == 2
+    assert run("write", "--unset", "wifi.sid").exit_code == 2
+
+
+BAD = {
+    "server.port": {"server": {"port": "1883"}},
+    "wifi.pasword": {"wifi": {"pasword": "wifi-hunter2"}},
+    "provision.name": {"provision": {"name": "{serial}"}},
+    "retry.first": {"retry": {"first": 10, "most": 5}},
+    "perod": {"perod": 5},
+}
+
+
+@pytest.mark.parametrize("field", BAD)
+def test_check_names_the_field(run, field):
+    lay(BAD[field])
+    said = run("check", "--json")
+    assert said.exit_code == 1
+    assert json.loads(said.stdout)["error"]["field"] == field
+    said = run("check")
+    assert said.exit_code == 1
+    assert f"- {field} " in said.stderr
+    assert "hunter2" not in said.output
+
+
+def test_check_names_all_that_is_wrong_at_once(run):
+    lay({"server": {"port": 0}, "period": "often", "transport": "amqp", "nonsense": {"x": 1, "y": 2}, "retry": 3})
+    errors = json.loads(run("check", "--json").stdout)["error"]["errors"]
+    assert {wrong["field"] for wrong in errors} == {
+        "server.port",
+        "period",
+        "transport",
+        "nonsense.x",
+        "nonsense.y",
+        "retry",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "there is no config.json"),
+        ("{", "line 1"),
+        ('{\n"a": 1,\n}', "line 3"),
+        ("[]", "must be an object"),
+        (b"\xff", "not JSON"),
+        ("[" * 100000, "not JSON"),
+    ],
+    ids=["missing", "cut", "comma", "list", "bytes", "deep"],
+)
+def test_broken_files(run, text, said):
+    if text is not None:
+        Path("config.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    answer = run("check")
+    assert answer.exit_code == 1
+    assert said in answer.stderr
+
+
+DERIVED = {"credentials": "derived", "provision": {"fleet_secret": "0123456789abcdef"}}
+PRICES = [
+    ("credentials", "locked out", {"credentials": "server"}),
+    (
+        "credentials",
+        "every board of the fleet",
+        {"credentials": "derived", "provision": {"fleet_secret": "0123456789abcdef"}},
+    ),
+    ("provision.fleet_secret", "guess", {"credentials": "derived", "provision": {"fleet_secret": "a" * 20}}),
+    ("tls.enabled", "can read", {"tls": {"enabled": False}}),
+    ("tls.verify", "pose", {"tls": {"verify": False}}),
+    ("tls.ca", "no ca.der beside", {}),
+    ("provision.name", "the same", {"provision": {"name": "sensor"}}),
+    ("provision.name", "longer", {"provision": {"name": "x" * 250 + "{mac}"}}),
+    ("wifi.password", "8 characters", {"wifi": {"password": "short"}}),
+    ("wifi.password", "empty", {"wifi": {"password": ""}}),
+    ("server.host", "not a host name", {"server": {"host": "https://tb.example.org"}}),
+    ("server.host", "board itself", {"server": {"host": "127.0.0.1"}}),
+    ("server.host", "example's", {"server": {"host": "thingsboard.example.org"}}),
+    ("period", "rate limits", {"period": 0.2}),
+    ("watchdog", "8.3", {"watchdog": 30}),
+]
+
+
+@pytest.mark.parametrize(("field", "text", "document"), PRICES, ids=[f"{f}-{t}" for f, t, _ in PRICES])
+def test_choices_with_a_price(run, field, text, document):
+    lay(document)
+    said = run("check", "--json")
+    assert said.exit_code == 0, said.output
+    assert any(one["field"] == field and text in one["message"] for one in json.loads(said.stdout)["warnings"])
+
+
+def test_a_good_config_has_no_warnings(run):
+    lay({})
+    Path("ca.der").write_bytes(b"x")
+    assert json.loads(run("check", "--json").stdout)["warnings"] == []
+
+
+def test_the_plan_has_words_for_every_mode():
+    (modes,) = [field.choices for name, field in config.FIELDS.items() if name == "credentials"]
+    for mode in modes:
+        flat = config.checked(GOOD) | {"credentials": mode}
+        assert not any("of the kind" in line for line in config.plan(flat)), mode
+
+
+def test_fields(run):
+    listed = json.loads(run("fields", "--json").stdout)
+    assert [one["name"] for one in listed] == list(config.FIELDS)
+    said = run("fields", env={"COLUMNS": "160"}).output
+    assert all(name in said for name in config.FIELDS)
+
+
+def test_asked_at_a_terminal(tmp_path):
+    """Answers typed at a terminal: secrets are not echoed, a bad answer is asked again."""
+    answers = [
+        "lab",
+        "wifi-hunter2",
+        "",
+        "tb.example.org",
+        "mqqt",
+        "mqtt",
+        "y",
+        "token",
+        "key-hunter2",
+        "secret-hunter2",
+        "",
+        "30",
+    ]
+    told = at_a_terminal(tmp_path, ["config", "write"], answers)
+    written = json.loads((tmp_path / "config.json").read_text())
+    assert written == {
+        **GOOD,
+        "transport": "mqtt",
+        "credentials": "token",
+        "provision": {**GOOD["provision"], "name": "{board}-{mac}"},
+        "period": 30,
+    }
+    assert "hunter2" not in told
+    assert "transport must be one of" in told
+    assert "server.host is missing" in told
+
+
+def at_a_terminal(folder, args, answers):
+    """Run the program on a pty, give an answer at each prompt; what the terminal showed."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tools.cli", *args],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "TERM": "dumb"},
+        start_new_session=True,
+    )
+    os.close(slave)
+    timer = threading.Timer(60, process.kill)
+    timer.start()
+    told, asked, waiting = "", 0, iter(answers)
+    try:
+        while data := _read(master):
+            told += data.decode(errors="replace")
+            # A prompt is what ends in ": " and waits; the answer must come after it, or it would be echoed.
+            if re.search(r": $", told[asked:]):
+                asked = len(told)
+                os.write(master, next(waiting).encode() + b"\n")
+    finally:
+        timer.cancel()
+        os.close(master)
+    assert process.wait(timeout=30) == 0, told
+    assert next(waiting, None) is None, told
+    return told
+
+
+def _read(fd):
+    try:
+        return os.read(fd, 4096)
+    except OSError:  # the other side is closed
+        return b""

@@ -1,0 +1,24 @@
+"""config.json: its fields, what a board makes of it, and how it is written. The commands are in command.py."""
+
+from .advice import Advice, advice, example_name, plan
+from .document import Problem, checked, get, problems, put, read, write
+from .fields import FIELDS, HELP, SECRETS, Field, reference
+
+__all__ = [
+    "FIELDS",
+    "HELP",
+    "SECRETS",
+    "Advice",
+    "Field",
+    "Problem",
+    "advice",
+    "checked",
+    "example_name",
+    "get",
+    "plan",
+    "problems",
+    "put",
+    "read",
+    "reference",
+    "write",
+]

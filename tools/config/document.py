@@ -1,0 +1,126 @@
+"""config.json as a document: read, checked by the firmware's own rules, changed, and written for its owner only."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..console import fail
+from .fields import FIELDS, rules
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with one field, in the firmware's words; `field` is "config" for the document as a whole."""
+
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.field} {self.message}"
+
+
+def read(path: Path) -> Document:
+    """The parsed config in the file `path`; Failed names the file."""
+    try:
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        fail(f"there is no {path}", "write one with `firstboot config write`")
+    except OSError as e:
+        fail(f"{path} can't be read: {e.strerror}")
+    except json.JSONDecodeError as e:
+        fail(f"{path} is not JSON: {e.msg} in line {e.lineno}, column {e.colno}", line=e.lineno)
+    except (ValueError, RecursionError):
+        fail(f"{path} is not JSON in UTF-8")
+    return document
+
+
+def problems(document: Any) -> list[Problem]:
+    """All that a board would refuse in the document, one after the other; empty: it would start."""
+    found: list[Problem] = []
+    document = copy.deepcopy(document)
+    while True:
+        try:
+            rules.check(document)
+        except rules.ConfigError as e:
+            problem = Problem(*e.args)
+            if problem.field in [other.field for other in found] or problem.field == "config":
+                return found or [problem]
+            found.append(problem)
+            _mend(document, problem.field)
+        else:
+            return found
+
+
+def _mend(document: Document, name: str) -> None:
+    # The board stops at the first field that is wrong; so that the rest is looked at too, this one gets out of its way.
+    put(document, name, None)
+    field = FIELDS.get(name)
+    if field and (field.default is ... or field.default is None):
+        put(document, name, int(field.least) if field.kind in "in" else "x" * max(1, int(field.least)))
+
+
+def checked(document: Any, path: Path | str = "config.json") -> dict[str, Any]:
+    """The flat config that a board makes of the document, defaults filled in; Failed names the fields."""
+    found = problems(document)
+    if found:
+        fail(
+            "\n".join([f"a board would refuse {path}:", *map(str, found)]),
+            "`firstboot config fields` explains each field",
+            field=found[0].field,
+            errors=[{"field": p.field, "message": p.message} for p in found],
+        )
+    return dict(rules.check(document))
+
+
+def get(document: Document, name: str) -> Any:
+    """The value of a field as given; None where it is not."""
+    section, _, member = name.partition(".")
+    value = document.get(section)
+    if not member:
+        return value
+    return value.get(member) if isinstance(value, dict) else None
+
+
+def put(document: Document, name: str, value: Any) -> None:
+    """Set a field, or take it out with None."""
+    section, _, member = name.partition(".")
+    place = document
+    if member:
+        if not isinstance(document.get(section), dict):
+            document[section] = {}
+        place = document[section]
+    place[member or section] = value
+    if value is None:
+        del place[member or section]
+    if member and not place:
+        del document[section]
+
+
+def write(document: Document, path: Path) -> None:
+    """Replace the file `path` in one go, readable by its owner only."""
+    ordered: Document = {}
+    for name in FIELDS:
+        value = get(document, name)
+        if value is not None:
+            put(ordered, name, value)
+    text = json.dumps(ordered, indent=2, ensure_ascii=False) + "\n"
+    try:
+        # mkstemp makes the file for its owner only, so the secrets are never to be seen by others.
+        handle, part = tempfile.mkstemp(dir=path.parent, prefix=".config-")
+        with contextlib.ExitStack() as undo:
+            undo.callback(os.unlink, part)
+            with os.fdopen(handle, "w", encoding="utf-8") as f:
+                f.write(text)
+            os.replace(part, path)
+            undo.pop_all()
+    except OSError as e:
+        fail(f"{path} can't be written: {e.strerror}")

@@ -1,0 +1,95 @@
+"""The fields of config.json: the firmware's own table, with what each is for in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..board_code import board_code
+
+rules = board_code("config")
+
+# What stands in the reference, the help and the prompts. A test compares the names with the firmware's table.
+HELP = {
+    "wifi.ssid": "Name of the Wi-Fi network; absent: the network is none of firstboot's business (Ethernet).",
+    "wifi.password": "Its password; empty for an open network.",
+    "wifi.timeout": "Seconds to join within; then the back-off, and again.",
+    "server.host": "Host name or address of ThingsBoard: neither https:// nor a path.",
+    "server.port": "Port of the transport; by default 1883 (mqtt), 80 (http), 5683 (coap), with TLS 8883 and 443.",
+    "server.timeout": "Seconds that any single wait for the server may take.",
+    "server.keepalive": "Seconds between two signs of life on an idle MQTT connection; 0: none.",
+    "server.frame": "Largest MQTT packet in bytes that the board accepts.",
+    "tls.enabled": "Whether to speak TLS.",
+    "tls.ca": "File on the board with the CA's certificate in DER.",
+    "tls.verify": "Whether the server's certificate and host name are checked. False is for a lab bench.",
+    "ntp.host": "Time server; asked only with TLS, and only by a board whose clock was never set.",
+    "ntp.port": "Its port.",
+    "transport": "How the board talks to ThingsBoard.",
+    "provision.key": "Provision device key of the device profile.",
+    "provision.secret": "Provision device secret of the device profile.",
+    "provision.name": "Name of the device: {board} is the chip, {mac} the radio's address, {uid} the chip's own id.",
+    "provision.fleet_secret": "What derived tokens are made from; the same on every board of the fleet.",
+    "credentials": "Kind of credentials, and who makes them: see Credential modes.",
+    "period": "Seconds between two samples.",
+    "retry.first": "Seconds of the first wait after a failure; each further one is twice as long, with jitter.",
+    "retry.most": "Seconds of the longest such wait.",
+    "retry.refused": "Seconds between two tries when the server says that provision key or secret are wrong.",
+    "revoked": "What to do when the server no longer knows the credentials: provision anew, or wait for it.",
+    "watchdog": "Seconds after which a board that hangs is reset; 0: never. At most 8 on RP2.",
+    "verbose": "Whether the log tells more.",
+}
+
+# What a board never logs (boot.py hides them), and no tool prints.
+SECRETS = ("wifi.password", "provision.key", "provision.secret", "provision.fleet_secret")
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field, as firmware/firstboot/config.py describes it; `default` is ... where it must be given."""
+
+    name: str
+    kind: str
+    least: float
+    most: float
+    default: Any
+    help: str
+
+    @property
+    def choices(self) -> list[str]:
+        """The words it may be; empty for any other kind."""
+        return self.kind.split() if " " in self.kind else []
+
+    @property
+    def values(self) -> str:
+        """What it may be, in words."""
+        if self.choices:
+            return ", ".join(self.choices)
+        if self.kind == "b":
+            return "true, false"
+        unit = {"s": "bytes of text", "c": "characters", "i": "whole number", "n": "number"}[self.kind]
+        span = f"{self.least:g} to {self.most:g}"
+        return f"{unit}, {span}" if self.kind in "in" else f"{span} {unit}"
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether its value must not be shown."""
+        return self.name in SECRETS
+
+
+FIELDS: dict[str, Field] = {
+    name: Field(name, kind, least, most, default, HELP.get(name, ""))
+    for name, kind, least, most, default in rules._FIELDS
+}
+
+
+def reference() -> str:
+    """The README's table of all fields, in Markdown."""
+    lines = ["| Field | Default | Values | |", "|---|---|---|---|"]
+    for field in FIELDS.values():
+        default = {None: "", ...: "must be given", "": "empty"}.get(field.default, f"`{_json(field.default)}`")
+        lines.append(f"| `{field.name}` | {default} | {field.values} | {field.help} |")
+    return "\n".join(lines) + "\n"
+
+
+def _json(value: Any) -> str:
+    return {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)
