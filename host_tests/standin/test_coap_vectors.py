@@ -24,7 +24,7 @@ async def test_row(row):
         load(server.registry, row["server_state"])
         began = time.monotonic()
         code, body = await ask(server.coap_port, row["request"])
-        seconds = (time.monotonic() - began) / SCALE
+        seconds = time.monotonic() - began
         assert code == expect["coap_code"]
         bound = {}
         compare_body(body, expect["body"], bound)

@@ -237,6 +237,7 @@ class Connection:
         if not body or self.protobuf:
             # Zero bytes are a valid, empty protobuf request; from then on the session speaks protobuf.
             self.protobuf = True
+            self.core.say("mqtt", "?", "empty provisioning request")
             return b"\x08\x02"
         return provisioning.as_json(await self.core.provision("mqtt", body))
 
