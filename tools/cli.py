@@ -24,6 +24,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Without a board",
         "Run a server that behaves like ThingsBoard, on this computer.",
     ),
+    "vboard": (
+        ".vboard.__main__",
+        "Without a board",
+        "Put files on a virtual board's flash, list them, and power it up.",
+    ),
 }
 
 
