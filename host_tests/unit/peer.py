@@ -94,6 +94,44 @@ class Peer:
             self.errors.append(e)
 
 
+class TimeServer:
+    """SNTP on loopback: `answers(request) -> bytes or None` for each datagram; a context manager."""
+
+    def __init__(self, answers):
+        self.answers = answers
+        self.asked = []
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind(("127.0.0.1", 0))
+        self.port = self.sock.getsockname()[1]
+
+    def __enter__(self):
+        threading.Thread(target=self._serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        # A close alone does not wake the thread.
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(b"", ("127.0.0.1", self.port))
+
+    def _serve(self):
+        with self.sock:
+            while True:
+                data, address = self.sock.recvfrom(100)
+                if not data:
+                    return
+                self.asked.append(data)
+                answer = self.answers(data)
+                if answer:
+                    self.sock.sendto(answer, address)
+
+
+def sntp_answer(request, unix, mode=4, stratum=2):
+    """What a time server answers at `unix` seconds."""
+    seconds = (int(unix) + 2208988800) % (1 << 32)
+    head = bytes((request[0] & 0x38 | mode, stratum)) + bytes(22)
+    return head + request[40:48] + (seconds.to_bytes(4, "big") + bytes(4)) * 2
+
+
 def publish(topic, payload, qos=0, packet_id=7):
     """The bytes of a PUBLISH."""
     body = len(topic).to_bytes(2, "big") + topic + (packet_id.to_bytes(2, "big") if qos else b"") + payload

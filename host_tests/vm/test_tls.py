@@ -6,6 +6,7 @@ import time
 
 import pytest
 import trustme
+from unit.peer import TimeServer, sntp_answer
 
 from tools.build import firmware
 from tools.vboard import Image, VirtualBoard
@@ -36,7 +37,7 @@ def ca():
 def make_board(tmp_path, ca):
     """Make a board of this configuration, with the CA in its flash."""
 
-    def make(port, transport="mqtt", files=None, tls=True, **more):
+    def make(port, transport="mqtt", files=None, tls=True, kind="ESP32_GENERIC", clock="set", **more):
         config = {
             "wifi": {"ssid": "lab", "password": "lab-password"},
             "server": {"host": HOST, "port": port, "timeout": TIMEOUT},
@@ -49,7 +50,7 @@ def make_board(tmp_path, ca):
         }
         image = Image(tmp_path / "flash").format()
         image.put({**firmware(), "/ca.der": der(ca), "/config.json": json.dumps(config).encode(), **(files or {})})
-        return VirtualBoard(image)
+        return VirtualBoard(image, kind, clock=clock)
 
     return make
 
@@ -121,6 +122,27 @@ def test_a_ca_file_that_is_no_use(standin, make_board, ca, content, reason):
         if content is None:
             board.image.remove("/ca.der")
         refused(board, "tls.ca: .*" + reason)
+        assert not front.seen
+
+
+@pytest.mark.parametrize("kind", ["ESP32_GENERIC", "RPI_PICO_W"])
+def test_the_clock_is_set_before_the_first_handshake(standin, make_board, ca, kind):
+    with (
+        TimeServer(lambda request: sntp_answer(request, time.time())) as ntp,
+        Front(standin.mqtt_port, issued(ca)) as front,
+    ):
+        board = make_board(front.port, kind=kind, clock="unset", ntp={"host": HOST, "port": ntp.port})
+        run = board.run(lambda r: r.has("acknowledged") and r.log.count("clock: set to 20"), 20)
+        assert run.ended == "found", run.log
+    today = time.gmtime()
+    assert tuple(run.event("rtc")[0][:2]) == today[:2]
+    assert len(ntp.asked) == 1  # the second connection of the boot finds it set
+
+
+def test_without_the_time_nobody_is_trusted(standin, make_board, ca):
+    with TimeServer(lambda request: None) as ntp, Front(standin.mqtt_port, issued(ca)) as front:
+        board = make_board(front.port, clock="unset", ntp={"host": HOST, "port": ntp.port})
+        refused(board, "TLS needs the time, and ntp.host 127.0.0.1 does not tell it")
         assert not front.seen
 
 

@@ -128,7 +128,8 @@ class VirtualBoard:
     """A board with the flash in `image`. Power it with run(), or start() and stop().
 
     `heap`: bytes of the MicroPython heap. `uid`: unique_id(), by default made from the image's path, so that a
-    board keeps it. `seed`: a number makes os.urandom() repeatable. `echo`: called with each log line.
+    board keeps it. `seed`: a number makes os.urandom() repeatable. `clock`: "set", the host's, or "unset": the board
+    wakes up in its port's first year, as one without a battery does. `echo`: called with each log line.
     """
 
     def __init__(
@@ -141,6 +142,7 @@ class VirtualBoard:
         wifi: WifiPlan | None = None,
         cut: PowerCut | None = None,
         seed: int | None = None,
+        clock: str = "set",
         echo: Callable[[str], None] | None = None,
     ) -> None:
         self.image = image
@@ -151,6 +153,7 @@ class VirtualBoard:
         self.wifi = wifi or WifiPlan()
         self.cut = cut
         self.seed = seed
+        self.clock = clock
         self.echo = echo
         self.run_so_far = Run()
         self.cable: Cable | None = None
@@ -325,6 +328,7 @@ class VirtualBoard:
             "torn": ("before", "half", "after").index(self.cut.torn) if self.cut else 0,
             "seed": self.seed,
             "console": ("raw" if raw else "friendly") if self.cable else None,
+            "clock": self.clock,
         }
         env = {"MICROPYPATH": str(_device()), "VBOARD": json.dumps(spec), "PATH": os.environ.get("PATH", "")}
         return [*find().command, "-X", f"heapsize={self.heap}", "-m", "vboard"], env

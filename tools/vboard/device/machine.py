@@ -58,6 +58,18 @@ def idle():
     time.sleep_ms(1)
 
 
+class RTC:
+    def datetime(self, t=None):
+        import time  # the firmware's, which may be vtime
+
+        if t is None:
+            t = time.gmtime()
+            return t[:3] + (t[6],) + t[3:6] + (0,)
+        _tell(rtc=t)
+        if _spec["clock"] == "unset":
+            time.set_date(*t[:3], *t[4:7])
+
+
 class WDT:
     # Not fed in time, the kernel's alarm ends the VM, wherever it hangs.
     def __init__(self, id=0, timeout=5000):

@@ -17,6 +17,11 @@ def boot():
         events.write(json.dumps(event).encode() + b"\n")
 
     device = flash.Flash(spec, tell)
+    if spec["clock"] == "unset":
+        import vtime
+
+        vtime.start(spec["port"])
+        sys.modules["time"] = vtime
     import machine
     import network
     import vos
@@ -38,7 +43,7 @@ def boot():
 
         console = repl.Console(spec["machine"], tell)
         machine.console = True
-    for name in ("flash", "repl", "vboard", "vos", "vsocket"):
+    for name in ("flash", "repl", "vboard", "vos", "vsocket", "vtime"):
         modules.pop(name, None)
     sys.argv.clear()
     sys.path.clear()
