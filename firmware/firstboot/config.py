@@ -23,6 +23,7 @@ _FIELDS = (
     ("ntp.host", "s", 1, 253, "pool.ntp.org"),
     ("ntp.port", "i", 1, 65535, 123),
     ("transport", "mqtt http coap", 0, 0, "mqtt"),
+    ("coap.confirmable", "b", 0, 0, True),
     ("provision.key", "s", 1, 255, None),
     ("provision.secret", "s", 1, 255, None),
     ("provision.name", "c", 1, 255, "{board}-{mac}"),

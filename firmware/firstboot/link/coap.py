@@ -40,12 +40,10 @@ class Link:
     """
 
     def __init__(self, config):
-        if config.get("tls.enabled"):
-            raise LinkError("coap has no DTLS here: tls.enabled must be false")
         self.host = config["server.host"]
         self.port = config["server.port"]
         self.timeout = int(config["server.timeout"] * 1000)
-        self.confirmable = config.get("coap.confirmable", True)
+        self.confirmable = config["coap.confirmable"]
         self.mid = int.from_bytes(os.urandom(2), "big")
         self.sock = self.code = self.user = None
         self.poll = select.poll()
@@ -71,7 +69,7 @@ class Link:
         """Be the device of `credentials`. Denied: the server answered with 4.01."""
         self.close()
         if not credentials.get("token"):
-            raise LinkError("coap carries access tokens only")
+            raise LinkError("coap carries access tokens only, this device has %s" % credentials["credentialsType"])
         self.user = credentials["token"].encode()
         # A GET is answered 4.04 where nothing is stored, and so does a server that is not ThingsBoard.
         self.report(('{"firstboot_version":"%s"}' % __version__).encode())
@@ -149,7 +147,7 @@ class Link:
             self._put(packet)
             return
         # 2 to 3 s at first where the deadline leaves room for that; in any case three repetitions come before it.
-        wait = min(_ACK_TIMEOUT, self.timeout >> 4)
+        wait = min(_ACK_TIMEOUT, self.timeout * 2 // 21)
         wait += wait * random[4] >> 9
         due = time.ticks_ms()
         end = time.ticks_add(due, self.timeout)
