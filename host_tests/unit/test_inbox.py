@@ -24,8 +24,10 @@ class Link:
         self.published = []
         self.packets = []
         self.fails = fails
-        self.wire = SimpleNamespace(within=lambda ms: None, write=self._write)
         self.count = 0
+
+    def within(self, ms):
+        assert ms == self.timeout
 
     def publish(self, topic, payload):
         self.count += 1
@@ -33,7 +35,7 @@ class Link:
             raise LinkError("closed")
         self.published.append((bytes(topic), bytes(payload)))
 
-    def _write(self, data, start, size):
+    def write(self, data, start, size):
         self.packets.append(bytes(data[start : start + size]))
 
 

@@ -13,5 +13,5 @@ def subscribe(link, topics):
     body = bytearray((pid >> 8, pid & 255))
     for topic in topics:
         body.extend(bytes((0, len(topic))) + topic + b"\1")
-    link.wire.within(link.timeout)
-    link.wire.write(bytes((0x82, len(body))) + body, 0, len(body) + 2)
+    link.within(link.timeout)
+    link.write(bytes((0x82, len(body))) + body, 0, len(body) + 2)
