@@ -9,7 +9,7 @@ from micropython import const
 
 __version__ = "0.1.0"
 
-_VERIFIED = const(4)  # store.VERIFIED; the store's code is not in memory here
+_VERIFIED = const(0x40)  # store.VERIFIED; the store's code is not in memory here
 
 
 def run(app="app"):
@@ -33,6 +33,7 @@ def _identify(app):
     is_first = parts[1].state != _VERIFIED
     if is_first:
         errand("enrol", "enrol", *parts)
+    forget("firstboot.store")
     return errand("ready", "ready", app, is_first, *parts)
 
 

@@ -22,7 +22,6 @@ def boot():
     board.watch(config["watchdog"])
     store = Store(board.slots())
     store.hide()
-    forget("firstboot.store")
     forget("firstboot.board")
     link = __import__("firstboot.link." + config["transport"], None, None, ("Link",)).Link(config)
     return config, store, link, Backoff(config["retry.first"], config["retry.most"], os.urandom)

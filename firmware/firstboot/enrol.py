@@ -33,7 +33,6 @@ def enrol(config, store, link, backoff):
 
     Provisioner(link, store, name, config["provision.key"], config["provision.secret"], make, wait).run()
     forget("firstboot.provision")
-    forget("firstboot.store")
     backoff.reset()
 
 

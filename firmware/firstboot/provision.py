@@ -10,9 +10,14 @@ from micropython import const
 from . import errand
 from .link import Denied
 from .log import log
-from .store import ASKED, CANDIDATE, EMPTY, VERIFIED, VERIFYING
 
-_CONFLICT = const(5)  # the server knows the name already; between two requests only, never on flash
+# The states, as store.py has them: private constants are folded into the table, 700 bytes of heap less than names.
+_EMPTY = const(0x00)
+_CANDIDATE = const(0x10)
+_ASKED = const(0x20)
+_VERIFYING = const(0x30)
+_VERIFIED = const(0x40)
+_CONFLICT = const(0x50)  # the server knows the name already; between two requests only, never on flash
 
 # The events: what an action can end in.
 _MADE = const(0)  # there are credentials on flash to ask with
@@ -29,26 +34,26 @@ _NOW = const(0)
 _SOON = const(1)  # exponential back-off
 _SLOW = const(2)  # nothing will change before a person changes it
 
-# (state, event) -> (next state, wait). A pair that is not here can't happen; a test walks all of them.
+# state + event: next state + wait. A pair that is not here can't happen; a test walks all of them.
 TABLE = {
-    (EMPTY, _MADE): (CANDIDATE, _NOW),
-    (CANDIDATE, _GRANTED): (VERIFYING, _NOW),
-    (CANDIDATE, _NOT_FOUND): (CANDIDATE, _SLOW),
-    (CANDIDATE, _FAILURE): (_CONFLICT, _NOW),
-    (CANDIDATE, _LOST): (ASKED, _SOON),
+    _EMPTY + _MADE: _CANDIDATE + _NOW,
+    _CANDIDATE + _GRANTED: _VERIFYING + _NOW,
+    _CANDIDATE + _NOT_FOUND: _CANDIDATE + _SLOW,
+    _CANDIDATE + _FAILURE: _CONFLICT + _NOW,
+    _CANDIDATE + _LOST: _ASKED + _SOON,
     # With a certificate of a CA that the server trusts there is nothing to ask.
-    (CANDIDATE, _ACCEPTED): (VERIFIED, _NOW),
-    (CANDIDATE, _DENIED): (CANDIDATE, _SLOW),
-    (CANDIDATE, _OFFLINE): (CANDIDATE, _SOON),
-    (ASKED, _ACCEPTED): (VERIFIED, _NOW),
-    (ASKED, _DENIED): (CANDIDATE, _NOW),
-    (ASKED, _OFFLINE): (ASKED, _SOON),
-    (VERIFYING, _ACCEPTED): (VERIFIED, _NOW),
-    (VERIFYING, _DENIED): (CANDIDATE, _SOON),
-    (VERIFYING, _OFFLINE): (VERIFYING, _SOON),
-    (_CONFLICT, _ACCEPTED): (VERIFIED, _NOW),
-    (_CONFLICT, _DENIED): (CANDIDATE, _SLOW),
-    (_CONFLICT, _OFFLINE): (_CONFLICT, _SOON),
+    _CANDIDATE + _ACCEPTED: _VERIFIED + _NOW,
+    _CANDIDATE + _DENIED: _CANDIDATE + _SLOW,
+    _CANDIDATE + _OFFLINE: _CANDIDATE + _SOON,
+    _ASKED + _ACCEPTED: _VERIFIED + _NOW,
+    _ASKED + _DENIED: _CANDIDATE + _NOW,
+    _ASKED + _OFFLINE: _ASKED + _SOON,
+    _VERIFYING + _ACCEPTED: _VERIFIED + _NOW,
+    _VERIFYING + _DENIED: _CANDIDATE + _SOON,
+    _VERIFYING + _OFFLINE: _VERIFYING + _SOON,
+    _CONFLICT + _ACCEPTED: _VERIFIED + _NOW,
+    _CONFLICT + _DENIED: _CANDIDATE + _SLOW,
+    _CONFLICT + _OFFLINE: _CONFLICT + _SOON,
 }
 
 
@@ -71,30 +76,32 @@ class Provisioner:
     def run(self):
         """Return when the identity is verified and on flash; the link is then open as the device."""
         state = self.store.state
-        while state != VERIFIED:
-            event = self._make() if state == EMPTY else self._ask() if self._may_ask(state) else self._try()
+        while state != _VERIFIED:
+            event = self._make() if state == _EMPTY else self._ask() if self._may_ask(state) else self._try()
             if state == _CONFLICT and event == _DENIED:
                 log("provision: the server has", self.name, "with credentials that this board does not hold, or")
                 log("           none was prepared. Delete the device in ThingsBoard (it was made by a board), or")
                 log("           its server attribute provisionState (pre-provisioned), or create it")
-            state, wait = TABLE[state, event]
-            if wait != _NOW:
-                self.pause(wait == _SLOW)
+            event = TABLE[state + event]
+            state = event & 0xF0
+            event &= 0x0F
+            if event != _NOW:
+                self.pause(event == _SLOW)
         credentials = self.store.credentials
-        self._save(VERIFIED, errand("x509", "settle", credentials) if "next" in credentials else credentials)
+        self._save(_VERIFIED, errand("x509", "settle", credentials) if "next" in credentials else credentials)
 
     def _may_ask(self, state):
-        return state == CANDIDATE and "files" not in (self.store.credentials or ())
+        return state == _CANDIDATE and "files" not in (self.store.credentials or ())
 
     def _make(self):
-        self._save(CANDIDATE, self.make())
+        self._save(_CANDIDATE, self.make())
         return _MADE
 
     def _ask(self):
         own = self.store.credentials
         log("provision: asking for", self.name, "with its own" if own else "without", "credentials")
-        if self.store.state != ASKED:
-            self._save(ASKED, own)
+        if self.store.state != _ASKED:
+            self._save(_ASKED, own)
         try:
             data = self.link.ask(errand("codec", "request", self.key, self.secret, self.name, own))
             status, granted = errand("codec", "answer", data)
@@ -113,7 +120,7 @@ class Provisioner:
             self.link.close()
         log("provision: the server answers", status)
         if granted:
-            self._save(VERIFYING, granted)
+            self._save(_VERIFYING, granted)
             return _GRANTED
         if status == "FAILURE":
             return _FAILURE
@@ -147,6 +154,6 @@ class Provisioner:
             except OSError as e:
                 log("flash: the identity can't be written, the old one stays:", e)
             # What is granted must find room, so nobody is asked yet; a state after that is found again by trying.
-            if state > ASKED and credentials == self.store.credentials:
+            if state > _ASKED and credentials == self.store.credentials:
                 return None
             self.pause(False)

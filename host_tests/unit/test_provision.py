@@ -8,7 +8,7 @@ from firstboot.store import ASKED, CANDIDATE, EMPTY, VERIFIED, VERIFYING, Store
 
 from .fakes import NAME, OWN, Denied, LinkError, MemorySlot, ScriptedLink, Server, ServerLink, Stop, refusal, success
 
-CONFLICT = 5
+CONFLICT = 0x50
 MADE, GRANTED, NOT_FOUND, FAILURE, LOST, ACCEPTED, DENIED, OFFLINE = range(8)
 
 # What makes each event happen: the result of the verb that the state's action calls.
@@ -84,7 +84,7 @@ class Board:
 
 
 def test_the_table_has_the_pairs_that_can_happen():
-    assert set(STEPS) == set(TABLE)
+    assert {state + event for state, event in STEPS} == set(TABLE)
 
 
 @pytest.mark.parametrize(("state", "event"), STEPS)
