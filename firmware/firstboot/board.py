@@ -23,12 +23,14 @@ def name(template):
         mac = hexlify(network.WLAN(network.STA_IF).config("mac")).decode()
     except (ImportError, OSError):
         mac = uid
-    return template.replace("{board}", kind()).replace("{mac}", mac).replace("{uid}", uid)
+    for part, value in (("board", kind()), ("mac", mac), ("uid", uid)):
+        template = template.replace("{%s}" % part, value)
+    return template
 
 
 def kind():
-    """The chip by name, "ESP32" or "RP2040": what the port says of its machine, after the last "with"."""
-    return os.uname()[4].split(" with ")[-1].upper()
+    """The chip by name, "ESP32" or "RP2040": what the port says of its machine, at the end."""
+    return os.uname()[4].split()[-1].upper()
 
 
 def slots():
@@ -38,7 +40,7 @@ def slots():
     """
     from .store import FileSlot
 
-    files = [FileSlot("identity.0"), FileSlot("identity.1")]
+    files = [FileSlot("identity.%d" % i) for i in (0, 1)]
     try:
         from esp32 import NVS
     except ImportError:

@@ -129,8 +129,8 @@ def _together(config):
     if transport == "coap" and config["tls.enabled"]:
         raise ConfigError("tls.enabled", "must be false with coap: there is no DTLS")
     name = config["provision.name"]
-    for placeholder in ("{board}", "{mac}", "{uid}"):
-        name = name.replace(placeholder, "")
+    for part in ("board", "mac", "uid"):
+        name = name.replace("{%s}" % part, "")
     if "{" in name or "}" in name:
         raise ConfigError("provision.name", "may hold {board}, {mac} and {uid} only")
     if config["retry.first"] > config["retry.most"]:

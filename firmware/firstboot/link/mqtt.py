@@ -1,9 +1,9 @@
 # MQTT 3.1.1 on umqtt.simple's client. MIT licence, (c) 2026 the firstboot authors.
 #
-# umqtt.simple says CONNECT and reads CONNACK (mqtt_connect.py). What it leaves open is done here: deadlines (its
-# wait_msg() blocks for ever in the middle of a packet), a QoS 1 publish in one write (in three, Nagle's algorithm
-# and the server's delayed ACK make 22 a second out of 10,000), and a connection that is kept alive. What is rarely
-# there to read (mqtt_packet.py) is in memory while it is read.
+# umqtt.simple words the CONNECT packet (mqtt_hello.py). What it leaves open is done here: deadlines (its wait_msg()
+# blocks for ever in the middle of a packet), a QoS 1 publish in one write (in three, Nagle's algorithm and the
+# server's delayed ACK make 22 a second out of 10,000), and a connection that is kept alive. What happens now and
+# then (mqtt_connect.py, mqtt_packet.py) is in memory while it happens.
 
 import time
 from micropython import const
@@ -38,11 +38,11 @@ class Link(Wire):
 
     def ask(self, request):
         """One provisioning request, one answer (bytes)."""
-        return errand("link.mqtt_connect", "ask", self, request)
+        return errand("link.mqtt_connect", "ask", self, errand("link.mqtt_hello", "packet", self, None), request)
 
     def open(self, credentials):
         """Connect as the device of `credentials`. Denied: the server answered with a refusing CONNACK."""
-        errand("link.mqtt_connect", "login", self, credentials)
+        errand("link.mqtt_connect", "login", self, errand("link.mqtt_hello", "packet", self, credentials))
 
     def send(self, payload):
         """Telemetry (bytes of JSON); returns when the server has acknowledged it."""
