@@ -79,9 +79,7 @@ class Provisioner:
         while state != _VERIFIED:
             event = self._make() if state == _EMPTY else self._ask() if self._may_ask(state) else self._try()
             if state == _CONFLICT and event == _DENIED:
-                log("provision: the server has", self.name, "with credentials that this board does not hold, or")
-                log("           none was prepared. Delete the device in ThingsBoard (it was made by a board), or")
-                log("           its server attribute provisionState (pre-provisioned), or create it")
+                errand("advice", "conflict", self.name)
             event = TABLE[state + event]
             state = event & 0xF0
             event &= 0x0F
@@ -124,7 +122,7 @@ class Provisioner:
             return _GRANTED
         if status == "FAILURE":
             return _FAILURE
-        log("provision: look at provision.key and provision.secret")
+        errand("advice", "not_found")
         return _NOT_FOUND
 
     def _try(self):
