@@ -5,13 +5,14 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint clean setup
+.PHONY: demo test faults lint clean setup
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo                  boot a virtual board twice and watch it introduce itself"
 	@echo "     [TRANSPORT=mqtt|http|coap] [TLS=1] [CREDENTIALS=token|server|basic|derived|x509]"
 	@echo "make test [ARGS=...]       lint and every test; ARGS go to pytest"
+	@echo "make faults                every power cut and network fault, where make test draws a sample"
 	@echo "make lint                  ruff, and mypy on tools/"
 	@echo "make clean                 remove build/ and the virtual environment"
 
@@ -31,6 +32,9 @@ demo: $(READY)
 
 test: lint
 	$(BIN)/python -m pytest $(ARGS)
+
+faults: $(READY)
+	FAULTS=all $(BIN)/python -m pytest host_tests/faults $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -52,11 +52,13 @@ _PORTS: dict[str, dict[str, Any]] = {
     "esp32": {
         "causes": {"PWRON_RESET": 1, "HARD_RESET": 2, "WDT_RESET": 3, "DEEPSLEEP_RESET": 4, "SOFT_RESET": 5},
         "after_reset": "HARD_RESET",
+        "formats": False,
         "stats": _ESP32_STATS,
     },
     "rp2": {
         "causes": {"PWRON_RESET": 1, "WDT_RESET": 3},
         "after_reset": "WDT_RESET",
+        "formats": True,
         "stats": _RP2_STATS,
     },
 }
@@ -92,7 +94,7 @@ class WifiPlan:
 
 @dataclass
 class PowerCut:
-    """The power goes at flash operation `at` (1 is the first of the boot; programs and erases count).
+    """The power goes at flash operation `at` (1 is the first of the boot; programs, erases and NVS entries count).
 
     `torn`: how much of that operation is still done: "before" none of it, "half", or "after" all of it.
     """
@@ -120,7 +122,7 @@ class Run:
         return re.search(pattern, self.log) is not None
 
     def event(self, name: str) -> list[Any]:
-        """The values of every event called `name` ("held", "idle", "pin", "cut")."""
+        """The values of every event called `name` ("held", "idle", "pin", "cut", "flash")."""
         return [event[name] for event in self.events if name in event]
 
 
@@ -129,7 +131,8 @@ class VirtualBoard:
 
     `heap`: bytes of the MicroPython heap. `uid`: unique_id(), by default made from the image's path, so that a
     board keeps it. `seed`: a number makes os.urandom() repeatable. `clock`: "set", the host's, or "unset": the board
-    wakes up in its port's first year, as one without a battery does. `echo`: called with each log line.
+    wakes up in its port's first year, as one without a battery does. `trace`: each flash operation is an event
+    "flash" with its block. `echo`: called with each log line.
     """
 
     def __init__(
@@ -143,6 +146,7 @@ class VirtualBoard:
         cut: PowerCut | None = None,
         seed: int | None = None,
         clock: str = "set",
+        trace: bool = False,
         echo: Callable[[str], None] | None = None,
     ) -> None:
         self.image = image
@@ -154,6 +158,7 @@ class VirtualBoard:
         self.cut = cut
         self.seed = seed
         self.clock = clock
+        self.trace = trace
         self.echo = echo
         self.run_so_far = Run()
         self.cable: Cable | None = None
@@ -327,6 +332,7 @@ class VirtualBoard:
             "cut": self.cut.at if self.cut else 0,
             "torn": ("before", "half", "after").index(self.cut.torn) if self.cut else 0,
             "seed": self.seed,
+            "trace": self.trace,
             "console": ("raw" if raw else "friendly") if self.cable else None,
             "clock": self.clock,
         }

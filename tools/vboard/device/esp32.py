@@ -1,4 +1,7 @@
 # The ESP32's `esp32.NVS`, in a file beside the image; what is not committed is lost at a reset.
+#
+# Each entry that changed is an operation of the flash. An entry has a CRC and replaces the old one at the end of its
+# writing, so a cut in the middle leaves the old one (ESP-IDF, "Non-volatile storage", Consistency).
 
 import json
 from binascii import a2b_base64, b2a_base64
@@ -6,11 +9,13 @@ from binascii import a2b_base64, b2a_base64
 _NOT_FOUND = -0x1102  # ESP_ERR_NVS_NOT_FOUND
 
 
-def start(spec):
-    global _file, _kept
+def start(spec, count):
+    global _file, _kept, _count, _size
     _file = open(spec["nvs"], "r+b")
     text = _file.read()
+    _size = len(text)
     _kept = json.loads(text) if text else {}
+    _count = count
 
 
 class NVS:
@@ -37,11 +42,21 @@ class NVS:
         del self._values[key]
 
     def commit(self):
-        _kept[self._name] = dict(self._values)
-        # A fixed-size record, written in one go: a cut leaves the old text or the new one.
+        kept = _kept.setdefault(self._name, {})
+        for key in set(kept) | set(self._values):
+            if kept.get(key) != self._values.get(key):
+                _count("nvs", lambda part, key=key: part == 2 and self._write(kept, key))
+
+    def _write(self, kept, key):
+        if key in self._values:
+            kept[key] = self._values[key]
+        else:
+            del kept[key]
+        global _size
         text = json.dumps(_kept).encode()
         _file.seek(0)
-        _file.write(text + b" " * 64)
+        _file.write(text + b" " * (_size - len(text)))  # in one go, over all that was there
+        _size = max(_size, len(text))
 
     def _get(self, key):
         if key not in self._values:

@@ -1,7 +1,7 @@
 # The board's flash: a block device on a file that the host opened before, for VfsLfs2.
 #
-# It counts program and erase operations, and at the one where the power is to go it does the first part of the
-# operation, or nothing, or all of it, and ends the VM at once: no `finally`, no flush.
+# It counts program and erase operations, the NVS's writes among them, and at the one where the power is to go it
+# does the first part of the operation, or nothing, or all of it, and ends the VM at once: no `finally`, no flush.
 
 import machine
 
@@ -14,6 +14,7 @@ class Flash:
         self.cut = spec["cut"]
         self.torn = spec["torn"]
         self.tell = tell
+        self.trace = spec["trace"]
         self.operations = 0
         self.erased = b"\xff" * 256
 
@@ -36,14 +37,20 @@ class Flash:
             self._operation(argument * self.block, None)
             return 0
 
-    def _operation(self, start, buffer):
+    def count(self, what, write):
+        """One more operation: write(part) does `part` halves of it, 2 where the power stays on."""
         self.operations += 1
-        if self.operations == self.cut:
-            size = self.block if buffer is None else len(buffer)
-            self._write(start, buffer, (0, size // 2, size)[self.torn])
-            self.tell(cut=self.operations)
-            machine.power_off()
-        self._write(start, buffer, self.block if buffer is None else len(buffer))
+        if self.trace:
+            self.tell(flash=what)
+        if self.operations != self.cut:
+            return write(2)
+        write(self.torn)
+        self.tell(cut=self.operations)
+        machine.power_off()
+
+    def _operation(self, start, buffer):
+        size = self.block if buffer is None else len(buffer)
+        self.count(start // self.block, lambda part: self._write(start, buffer, size * part // 2))
 
     def _write(self, start, buffer, size):
         self.file.seek(start)

@@ -23,6 +23,7 @@ def boot():
         vtime.start(spec["port"])
         sys.modules["time"] = vtime
     import machine
+    import mount
     import network
     import vos
     import vsocket
@@ -36,20 +37,20 @@ def boot():
     if spec["nvs"]:
         import esp32
 
-        esp32.start(spec)
+        esp32.start(spec, device.count)
     console = None
     if spec["console"]:
         import repl
 
         console = repl.Console(spec["machine"], tell)
         machine.console = True
-    for name in ("flash", "repl", "vboard", "vos", "vsocket", "vtime"):
+    for name in ("flash", "mount", "repl", "vboard", "vos", "vsocket", "vtime"):
         modules.pop(name, None)
     sys.argv.clear()
     sys.path.clear()
     sys.path.extend(("", ".frozen", "/lib"))
     vfs.umount("/")
-    vfs.mount(vfs.VfsLfs2(device), "/")
+    vfs.mount(mount.file_system(device, spec["formats"]), "/")
     return tell, console, spec["console"] == "raw"
 
 
