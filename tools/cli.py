@@ -19,6 +19,7 @@ from .console import Failed, show_failed
 # name: module in this package, panel of the help, what the help says. In the order in which they are needed.
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "config": (".config.command", "Before flashing", "Write, check and explain config.json."),
+    "image": (".image.command", "Flashing", "Make one file with everything for a factory to flash, and look into one."),
     "standin": (
         ".standin.__main__",
         "Without a board",

@@ -1,7 +1,7 @@
 """config.json: its fields, what a board makes of it, and how it is written. The commands are in command.py."""
 
 from .advice import Advice, advice, example_name, plan
-from .document import Problem, checked, get, problems, put, read, write
+from .document import Problem, bundle, checked, get, problems, put, read, write
 from .fields import FIELDS, HELP, SECRETS, Field, reference
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Field",
     "Problem",
     "advice",
+    "bundle",
     "checked",
     "example_name",
     "get",

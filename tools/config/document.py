@@ -14,6 +14,8 @@ from typing import Any
 from ..console import fail
 from .fields import FIELDS, rules
 
+_CA = "; `firstboot ca` fetches it from the server"
+
 Document = dict[str, Any]
 
 
@@ -124,3 +126,31 @@ def write(document: Document, path: Path) -> None:
             undo.pop_all()
     except OSError as e:
         fail(f"{path} can't be written: {e.strerror}")
+
+
+def bundle(path: Path) -> dict[str, bytes]:
+    """What goes onto the board's flash because of the config at `path`: itself, and the files that it names.
+
+    Those are looked for beside it. Failed when a board would refuse the config, or one of them is not there.
+    """
+    config = checked(read(path), path)
+    files = {"/config.json": path.read_bytes()}
+    named = []
+    if config["tls.enabled"] and config["tls.verify"]:
+        named.append("tls.ca")
+    if config["credentials"] == "chain":
+        named += ["x509.cert", "x509.key"]
+    for field in named:
+        place = config[field].lstrip("/")
+        try:
+            data = (path.parent / place).read_bytes()
+        except OSError:
+            fail(
+                f"{field}: there is no {place} beside {path}",
+                "the board needs it" + _CA * (field == "tls.ca"),
+                field=field,
+            )
+        if data[:1] != b"\x30":  # a DER sequence
+            fail(f"{field}: {place} is not DER", "`openssl x509 -outform der` turns PEM into it", field=field)
+        files[f"/{place}"] = data
+    return files

@@ -1,0 +1,101 @@
+"""littlefs2 as the ports mount it: lay a file system with files in it, find one in a dump of flash, list it."""
+
+from __future__ import annotations
+
+import posixpath
+import struct
+
+from littlefs import LittleFS, LittleFSError
+
+BLOCK = 4096  # every port's erase size
+_READ = 32  # what the ports give VfsLfs2 as readsize and lookahead; its cache is four times the program size
+_LOOKAHEAD = 32
+_CYCLES = 100
+_MAGIC = b"littlefs"
+_MAGIC_AT = 8  # behind revision count and tag
+_SUPERBLOCK = 24  # block size and count, behind magic, tag and version
+_NO_SPACE = -28
+# The board writes identity (two slots), outbox and updates: less room than this and it could not keep its identity.
+_SPARE = 8
+
+
+class ImageError(ValueError):
+    """The image can't be made or read; the message says why."""
+
+
+def lay(files: dict[str, bytes], size: int, prog: int) -> bytes:
+    """The bytes of a file system of `size` bytes with `files` (path on the board -> content).
+
+    `prog`: the port's program size (board.prog). ImageError when they do not fit.
+    """
+    context = LittleFS(
+        block_size=BLOCK,
+        block_count=size // BLOCK,
+        read_size=_READ,
+        prog_size=prog,
+        cache_size=4 * max(_READ, prog),
+        lookahead_size=_LOOKAHEAD,
+        block_cycles=_CYCLES,
+    )
+    total = sum(map(len, files.values()))
+    try:
+        for path in sorted(files):
+            folder = posixpath.dirname(path)
+            if folder != "/":
+                context.makedirs(folder, exist_ok=True)
+            with context.open(path, "wb") as f:
+                f.write(files[path])
+        spare = size // BLOCK - context.used_block_count
+    except LittleFSError as e:
+        if e.code != _NO_SPACE:
+            raise
+        spare = 0
+    if spare < _SPARE:
+        raise ImageError(
+            f"{len(files)} files of {total} bytes don't fit a file system of {size} bytes"
+            f" with room for the board's own {_SPARE * BLOCK}"
+        )
+    return bytes(context.context.buffer)
+
+
+def find(data: bytes) -> int | None:
+    """Where in `data` a littlefs2 file system begins; None: there is none."""
+    at = data.find(_MAGIC, _MAGIC_AT)
+    while at >= 0:
+        start = at - _MAGIC_AT
+        if start % BLOCK == 0 and _geometry(data, start):
+            # The superblock is written to the first two blocks in turn, and after an update only one may be left.
+            first = start - BLOCK
+            return first if first >= 0 and data[first + _MAGIC_AT : first + _MAGIC_AT + 8] == _MAGIC else start
+        at = data.find(_MAGIC, at + 1)
+    return None
+
+
+def _geometry(data: bytes, start: int) -> int:
+    # How many blocks the superblock speaks of; 0: this is none.
+    if len(data) < start + _SUPERBLOCK + 8:
+        return 0
+    block, count = struct.unpack_from("<II", data, start + _SUPERBLOCK)
+    return count if block == BLOCK else 0
+
+
+def listing(data: bytes, start: int = 0) -> tuple[dict[str, bytes], int, int]:
+    """The files (path -> content) of the file system at `start`, its blocks, and how many are in use. ImageError."""
+    blocks = _geometry(data, start)
+    if not 2 <= blocks <= 1 << 16:
+        raise ImageError("holds no littlefs file system with blocks of 4096 bytes")
+    buffer = bytearray(data[start : start + blocks * BLOCK])
+    buffer += b"\xff" * (blocks * BLOCK - len(buffer))  # a UF2 leaves out what is empty
+    fs = LittleFS(block_size=BLOCK, block_count=blocks, mount=False)
+    fs.context.buffer = buffer
+    try:
+        fs.mount()
+        files = {}
+        for folder, _, names in fs.walk("/"):
+            for name in names:
+                path = posixpath.join(folder, name)
+                with fs.open(path, "rb") as f:
+                    files[path] = f.read()
+        return files, blocks, fs.used_block_count
+    except LittleFSError as e:
+        raise ImageError(f"holds a littlefs file system that is broken ({e})") from e
