@@ -135,11 +135,9 @@ def bundle(path: Path) -> dict[str, bytes]:
     """
     config = checked(read(path), path)
     files = {"/config.json": path.read_bytes()}
-    named = []
-    if config["tls.enabled"] and config["tls.verify"]:
-        named.append("tls.ca")
-    if config["credentials"] == "chain":
-        named += ["x509.cert", "x509.key"]
+    named = ["tls.ca"] if config["tls.enabled"] and config["tls.verify"] else []
+    if config["credentials"] == "chain" and (path.parent / config["x509.cert"].lstrip("/")).exists():
+        named += ["x509.cert", "x509.key"]  # else they come later: the board makes its key, and a request
     for field in named:
         place = config[field].lstrip("/")
         try:
