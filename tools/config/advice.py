@@ -71,7 +71,7 @@ def _credentials(config: dict[str, Any]) -> str:
         "derived": "derives its access token from the fleet's secret and its name, and asks the server to create the "
         "device with it",
         "x509": "makes a key and a certificate of its own, and asks the server to create the device with it",
-        "chain": "shows the certificate it was given; the server knows its issuer, nothing is asked",
+        "chain": "shows the certificate that it was given; the server trusts its issuer, and is asked for nothing",
     }
     return what.get(config["credentials"], f"uses credentials of the kind {config['credentials']}")
 
@@ -84,16 +84,23 @@ def advice(config: dict[str, Any], folder: Path | None = None) -> list[Advice]:
         *_radio_warnings(config),
         *_server_warnings(config),
     ]
-    for field, is_used in (
-        ("tls.ca", config["tls.enabled"] and config["tls.verify"]),
-        ("x509.cert", config["credentials"] == "chain"),
-        ("x509.key", config["credentials"] == "chain"),
-    ):
-        if folder and is_used and field in config and not (folder / config[field].lstrip("/")).is_file():
-            found.append(Advice(field, f"there is no {config[field]} beside the config", "the board needs it"))
+    if folder and config["tls.enabled"] and config["tls.verify"] and not _is_file(folder, config["tls.ca"]):
+        found.append(Advice("tls.ca", f"there is no {config['tls.ca']} beside the config", "the board needs it"))
+    if folder and config["credentials"] == "chain" and not _is_file(folder, config["x509.cert"]):
+        found.append(
+            Advice(
+                "x509.cert",
+                f"there is no {config['x509.cert']} beside the config",
+                "lay it there for one board, or have each board ask for its own: firstboot.x509.request()",
+            )
+        )
     if config["watchdog"] > 8.388:
         found.append(Advice("watchdog", "RP2 boards know no watchdog above 8.3 s and would not start"))
     return found
+
+
+def _is_file(folder: Path, place: str) -> bool:
+    return (folder / place.lstrip("/")).is_file()
 
 
 def _identity_warnings(config: dict[str, Any]) -> list[Advice]:
