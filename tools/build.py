@@ -51,11 +51,14 @@ def _source_name(place: str) -> str:
     return parts[-1]
 
 
-def firmware(*, mpy: bool = True, strip: bool = False, without: tuple[str, ...] = ()) -> dict[str, bytes]:
+def firmware(
+    *, mpy: bool = True, strip: bool = False, without: tuple[str, ...] = (), frozen: bool = False
+) -> dict[str, bytes]:
     """Board path -> content of everything that a board needs but its config.
 
     `mpy`: compiled, else as source. `strip`: without line numbers. `without`: slices left out, by the name of
-    their folder or module below firmware/firstboot ("x509", "link/coap").
+    their folder or module below firmware/firstboot ("x509", "link/coap"). `frozen`: only what stays on flash where
+    MicroPython has the rest frozen in.
     """
     files = {}
     for path in sorted(FIRMWARE.rglob("*.py")):
@@ -64,9 +67,10 @@ def firmware(*, mpy: bool = True, strip: bool = False, without: tuple[str, ...] 
             continue
         if str(place) in _SOURCE:
             files[f"/{place}"] = path.read_bytes()
-        else:
+        elif not frozen:
             files.update(_library(path, str(place), mpy, strip))
-    files.update(_library(umqtt_simple(), "umqtt/simple.py", mpy, strip))
+    if not frozen:
+        files.update(_library(umqtt_simple(), "umqtt/simple.py", mpy, strip))
     return files
 
 

@@ -12,6 +12,7 @@ from .build import firmware, microcoapy
 from .standin import Standin
 from .standin.provisioning import ALLOW_CREATE
 from .vboard import Image, VirtualBoard
+from .vm.frozen import frozen
 
 KEY = "demo-provision-key"
 SECRET = "demo-provision-secret"  # noqa: S105 - of a profile on loopback that lives as long as the stage
@@ -22,7 +23,7 @@ class Stage:
     """A context manager: the stand-in runs, and boards boot against it.
 
     `transport`, `tls`, `credentials`: as in config.json. `files`: more or other files for the image, by their path
-    on the board. `config`: more or other config sections.
+    on the board. `config`: more or other config sections. `frozen`: the boards' MicroPython has firstboot frozen in.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Stage:
         strategy: str = ALLOW_CREATE,
         files: dict[str, bytes] | None = None,
         config: dict[str, Any] | None = None,
+        frozen: bool = False,
         **standin: Any,
     ) -> None:
         self.transport = transport
@@ -42,6 +44,7 @@ class Stage:
         self.strategy = strategy
         self.files = files or {}
         self.more = config or {}
+        self.frozen = frozen
         if tls:
             standin["tls"] = True
         self.standin = Standin(**standin)
@@ -80,7 +83,7 @@ class Stage:
         """A new board's flash: empty but for firmware, config and, where needed, the server's CA."""
         # A board's unique id comes from the image's path, so that each is another device to the server.
         image = Image(Path(self._folder.name) / f"board-{next(self._numbers)}.img").format()
-        files = {**firmware(strip=strip), "/config.json": json.dumps(self.config).encode()}
+        files = {**firmware(strip=strip, frozen=self.frozen), "/config.json": json.dumps(self.config).encode()}
         if self.transport == "coap":
             files.update(microcoapy(strip=strip))
         if self.tls:
@@ -90,7 +93,7 @@ class Stage:
 
     def board(self, image: Image, **more: Any) -> VirtualBoard:
         """The board with this image."""
-        return VirtualBoard(image, **more)
+        return VirtualBoard(image, **({"vm": frozen()} if self.frozen else {}), **more)
 
     def _port(self) -> int:
         name = {"mqtt": "mqtts", "http": "https", "coap": "coaps"}[self.transport] if self.tls else self.transport

@@ -19,7 +19,7 @@ from typing import Any
 
 from .. import boards
 from ..build import compile_file
-from ..vm import cache, find
+from ..vm import Vm, cache, find
 from .cable import Cable, terminal
 from .image import BLOCK, Image
 
@@ -132,7 +132,7 @@ class VirtualBoard:
     `heap`: bytes of the MicroPython heap. `uid`: unique_id(), by default made from the image's path, so that a
     board keeps it. `seed`: a number makes os.urandom() repeatable. `clock`: "set", the host's, or "unset": the board
     wakes up in its port's first year, as one without a battery does. `trace`: each flash operation is an event
-    "flash" with its block. `echo`: called with each log line.
+    "flash" with its block. `vm`: a MicroPython other than find()'s. `echo`: called with each log line.
     """
 
     def __init__(
@@ -147,6 +147,7 @@ class VirtualBoard:
         seed: int | None = None,
         clock: str = "set",
         trace: bool = False,
+        vm: Vm | None = None,
         echo: Callable[[str], None] | None = None,
     ) -> None:
         self.image = image
@@ -159,6 +160,7 @@ class VirtualBoard:
         self.seed = seed
         self.clock = clock
         self.trace = trace
+        self.vm = vm
         self.echo = echo
         self.run_so_far = Run()
         self.cable: Cable | None = None
@@ -337,7 +339,7 @@ class VirtualBoard:
             "clock": self.clock,
         }
         env = {"MICROPYPATH": str(_device()), "VBOARD": json.dumps(spec), "PATH": os.environ.get("PATH", "")}
-        return [*find().command, "-X", f"heapsize={self.heap}", "-m", "vboard"], env
+        return [*(self.vm or find()).command, "-X", f"heapsize={self.heap}", "-m", "vboard"], env
 
 
 class _Lines:

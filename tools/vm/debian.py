@@ -7,7 +7,9 @@ Archive and keyring are those of the system's own apt sources.
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from .errors import VmError
@@ -46,8 +48,21 @@ Dir::Cache::srcpkgcache "";
 """
 
 
-def fetch(target: Path, suite: str) -> None:
-    """Fill `target` with the unpacked packages of one suite. VmError tells why it can't be done here."""
+def fetch(target: Path, suite: str, *packages: str) -> None:
+    """Fill `target` with the unpacked i386 `packages` of one suite and all that they need.
+
+    Without packages it is the VM. VmError tells why it can't be done here.
+    """
+    what = packages or ("micropython",)
+    _from_an_archive(lambda archive: _fetch_from(archive, suite, target, what))
+
+
+def fetch_source(target: Path, suite: str) -> None:
+    """Fill `target` with MicroPython's source as Debian has it: without the submodules, and not patched."""
+    _from_an_archive(lambda archive: _fetch_source_from(archive, suite, target))
+
+
+def _from_an_archive(take: Callable[[Archive], None]) -> None:
     missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
     if missing:
         raise VmError(f"this is not a Debian-like machine: it has no {' and no '.join(missing)}")
@@ -57,7 +72,7 @@ def fetch(target: Path, suite: str) -> None:
     troubles = []
     for archive in known:
         try:
-            _fetch_from(archive, suite, target)
+            take(archive)
             return
         except VmError as error:
             troubles.append(str(error))
@@ -71,31 +86,45 @@ def command(target: Path) -> tuple[str, ...]:
     return (str(loader), "--library-path", str(libraries), str(target / "usr/bin/micropython"))
 
 
-def _fetch_from(archive: Archive, suite: str, target: Path) -> None:
+def _fetch_from(archive: Archive, suite: str, target: Path, packages: tuple[str, ...]) -> None:
     with tempfile.TemporaryDirectory(prefix="firstboot-apt-") as name:
         root = Path(name)
         _lay_state(root, archive, suite)
         _apt(root, "update")
         # "install --download-only" on an empty status file: apt itself finds the libraries that are needed.
-        _say(f"fetching MicroPython's 32-bit VM from Debian {suite} (about 4 MB)")
-        _apt(root, "install", "--yes", "--download-only", "micropython")
+        _say(f"fetching {', '.join(packages)} for i386 from Debian {suite}")
+        _apt(root, "install", "--yes", "--download-only", *packages)
         for package in sorted((root / "cache/archives").glob("*.deb")):
             _run(["dpkg-deb", "--extract", str(package), str(target)])
 
 
-def _lay_state(root: Path, archive: Archive, suite: str) -> None:
+def _fetch_source_from(archive: Archive, suite: str, target: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="firstboot-apt-") as name:
+        root = Path(name)
+        _lay_state(root, archive, suite, "deb-src")
+        _apt(root, "update")
+        _say(f"fetching MicroPython's source from Debian {suite} (6 MB)")
+        _apt(root, "source", "--download-only", "micropython", folder=root)
+        found = list(root.glob("micropython_*.orig.tar.*"))
+        if len(found) != 1:
+            raise VmError("the source package has another form than expected")
+        with tarfile.open(found[0]) as tar:
+            tar.extractall(target, filter="data")
+
+
+def _lay_state(root: Path, archive: Archive, suite: str, kind: str = "deb") -> None:
     for folder in ("state/lists/partial", "cache/archives/partial"):
         (root / folder).mkdir(parents=True)
     (root / "state/status").touch()
     signed_by = archive.signed_by or (_KEYRING if Path(_KEYRING).exists() else "")
     stanza = [
-        "Types: deb",
+        f"Types: {kind}",
         f"URIs: {archive.uri}",
         f"Suites: {suite}",
         "Components: main",
-        "Architectures: i386",
-        "Targets: Packages",
     ]
+    if kind == "deb":
+        stanza += ["Architectures: i386", "Targets: Packages"]
     if signed_by:
         stanza.append(f"Signed-By: {signed_by}")
     (root / "debian.sources").write_text("\n".join(stanza) + "\n")
@@ -103,14 +132,15 @@ def _lay_state(root: Path, archive: Archive, suite: str) -> None:
     (root / "apt.conf").write_text(_CONFIG.format(root=root, user="root"))
 
 
-def _apt(root: Path, *arguments: str) -> None:
+def _apt(root: Path, *arguments: str, folder: Path | None = None) -> None:
     _say(f"apt-get {arguments[0]} in a private folder")
-    _run(["apt-get", "--quiet=2", f"--config-file={root / 'apt.conf'}", *arguments])
+    _run(["apt-get", "--quiet=2", f"--config-file={root / 'apt.conf'}", *arguments], folder)
 
 
-def _run(command: list[str]) -> None:
+def _run(command: list[str], folder: Path | None = None) -> None:
+    options: dict = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "timeout": _APT_SECONDS}
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_APT_SECONDS)
+        done = subprocess.run(command, cwd=folder, **options)
     except subprocess.TimeoutExpired as error:
         raise VmError(f"{command[0]} did not end within {_APT_SECONDS} s") from error
     if done.returncode or "\nE: " in f"\n{done.stderr}":

@@ -1,0 +1,23 @@
+"""firstboot frozen into MicroPython: it boots with nothing of it on flash, and its code takes no heap."""
+
+from tools import measure
+from tools.stage import Stage
+
+# Heap of the virtual board itself (17 KiB) and of a first boot from frozen code (8 KiB), with some to spare.
+HEAP = 30 * 1024
+
+
+def test_a_frozen_board_boots_with_nothing_but_config_on_flash():
+    with Stage(frozen=True) as stage:
+        image = stage.image()
+        assert set(image.ls()) == {"/main.py", "/app.py", "/config.json"}
+        first = stage.board(image, heap=HEAP).run("telemetry: acknowledged", timeout=60)
+        assert first.ended == "found", first.log
+        second = stage.board(image, heap=HEAP).run("telemetry: acknowledged", timeout=60)
+        assert second.ended == "found" and "asking" not in second.log, second.log
+        assert len(stage.standin.provision_requests) == len(stage.standin.devices()) == 1
+
+
+def test_from_mpy_files_the_same_heap_is_too_small():
+    with Stage() as stage:
+        assert not measure.boots(stage, HEAP)

@@ -1,0 +1,31 @@
+"""MicroPython's own source, as Debian's package has it: for its build tools, and to freeze firstboot in."""
+
+from functools import partial
+from pathlib import Path
+
+from . import debian
+from .errors import VmError
+from .folder import cache, once
+
+
+def source() -> Path:
+    """The folder with MicroPython's source, fetched the first time; VmError.
+
+    Debian leaves the submodules out (pico-sdk, lwip, mbedtls, micropython-lib); tools/, py/ and ports/ are whole.
+    """
+    troubles = []
+    for suite in sorted(debian.SUITES, key=_order):
+        try:
+            return next(once(_folder(suite), partial(debian.fetch_source, suite=suite)).iterdir())
+        except VmError as error:
+            troubles.append(f"Debian {suite}: {error}")
+    raise VmError("MicroPython's source can't be had.\n" + "\n".join(troubles))
+
+
+def _order(suite: str) -> tuple[bool, bool]:
+    # What is here already, then the suite that the VM is from: figures of the two can be compared.
+    return not (cache() / _folder(suite)).is_dir(), not (cache() / f"vm-debian-{suite}-i386").is_dir()
+
+
+def _folder(suite: str) -> str:
+    return f"source-debian-{suite}"
