@@ -93,7 +93,7 @@ class Stage:
 
     def board(self, image: Image, **more: Any) -> VirtualBoard:
         """The board with this image."""
-        return VirtualBoard(image, **({"vm": frozen()} if self.frozen else {}), **more)
+        return VirtualBoard(image, vm=frozen() if self.frozen else None, **more)
 
     def _port(self) -> int:
         name = {"mqtt": "mqtts", "http": "https", "coap": "coaps"}[self.transport] if self.tls else self.transport
