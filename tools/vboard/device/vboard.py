@@ -44,7 +44,10 @@ def boot():
 
         console = repl.Console(spec["machine"], tell)
         machine.console = True
-    for name in ("flash", "mount", "repl", "vboard", "vos", "vsocket", "vtime"):
+    import names
+
+    names.fill()
+    for name in ("flash", "mount", "names", "repl", "vboard", "vos", "vsocket", "vtime"):
         modules.pop(name, None)
     sys.argv.clear()
     sys.path.clear()
@@ -54,23 +57,9 @@ def boot():
     return tell, console, spec["console"] == "raw"
 
 
-def fill_names(gc):
-    # A port has the names of its own modules in ROM; here they are on the heap, in pools that double in size. The pool
-    # for 160 names is opened here, so that the firmware's names take what they take on a port: one more pool of
-    # 2,272 bytes, where a port's pools for up to 300 names are 2,164.
-    for i in range(100):
-        gc.collect()
-        before = gc.mem_alloc()
-        getattr(gc, "name%d" % i, None)
-        gc.collect()
-        if gc.mem_alloc() - before > 1000:
-            return
-
-
 def main(tell, console, raw):
     import gc
 
-    fill_names(gc)
     gc.collect()
     tell(held=gc.mem_alloc())
     if console:
