@@ -97,7 +97,7 @@ class Provisioner:
 
     def _ask(self):
         own = self.store.credentials
-        log("provision: asking for", self.name, "with its own" if own else "without", "credentials")
+        log("provision: asking for", self.name, "with credentials of its own" if own else "without credentials")
         if self.store.state != _ASKED:
             self._save(_ASKED, own)
         try:

@@ -7,7 +7,7 @@ import json
 import os
 from binascii import crc32
 
-from . import log
+from . import errand, log
 
 # The states of a record; provision.py has the transitions between them.
 EMPTY = 0x00
@@ -39,39 +39,18 @@ class FileSlot:
         os.rename(new, self.path)
 
 
-def _pack(record):
-    body = json.dumps(record).encode()
-    return b"%08x" % crc32(body) + body
-
-
-def _unpack(data):
-    """The record in `data`, or None where the CRC or the shape does not hold."""
-    try:
-        if int(data[:8], 16) != crc32(data[8:]):
-            return None
-        seq, state, credentials = json.loads(data[8:])
-    except (ValueError, TypeError):
-        return None
-    if isinstance(seq, int) and state in (EMPTY, CANDIDATE, ASKED, VERIFYING, VERIFIED):
-        return seq, state, credentials
-    return None
-
-
 class Store:
     """The identity record in `slots` (objects with read() and write(data)); the first two are written in turn."""
 
     def __init__(self, slots):
         self.slots = slots
-        self.seq, self.state, self.credentials = 0, EMPTY, None
-        for slot in slots:
-            record = _unpack(slot.read())
-            if record and record[0] > self.seq:
-                self.seq, self.state, self.credentials = record
+        self.seq, self.state, self.credentials = errand("recall", "newest", slots)
 
     def save(self, state, credentials):
         """Write the record, then remember it. OSError: nothing was changed, neither here nor on flash."""
         seq = self.seq + 1
-        data = _pack((seq, state, credentials))
+        data = json.dumps((seq, state, credentials)).encode()
+        data = b"%08x" % crc32(data) + data
         self.slots[seq & 1].write(data)
         self.seq, self.state, self.credentials = seq, state, credentials
         for slot in self.slots[2:]:

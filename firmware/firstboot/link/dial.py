@@ -24,7 +24,7 @@ def tcp(wire, first):
         if e.errno != EINPROGRESS:
             raise
     wire.poll.register(sock, select.POLLOUT)
-    if wire.ready("connecting") & (select.POLLERR | select.POLLHUP):
+    if wire.ready("connecting to the server") & (select.POLLERR | select.POLLHUP):
         sock.read(1)  # raises what connecting failed with
         raise LinkError("%s:%d refused the connection" % (wire.host, wire.port))
     if wire.tls:

@@ -46,7 +46,7 @@ def _connect(link, packet):
     try:
         link.fill(head)
     except OSError as e:
-        raise LinkError("%s%s" % (e, "" if link.tls else "; is it right that tls.enabled is false?"))
+        raise LinkError(str(e) + ("" if link.tls else "; is it right that tls.enabled is false?"))
     link.seen = time.ticks_ms()
     if head[0] == _TLS_ALERT:
         raise LinkError("server.port speaks TLS, and tls.enabled is false")

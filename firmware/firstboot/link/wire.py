@@ -52,7 +52,7 @@ class Wire:
         if done < size:
             self.poll.modify(self.sock, select.POLLOUT)
             while done < size:
-                self.ready("sending")
+                self.ready("sending to the server")
                 done += self.sock.write(data, start + done, size - done) or 0
             self.poll.modify(self.sock, select.POLLIN)
 
