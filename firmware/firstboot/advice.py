@@ -5,11 +5,11 @@ from .log import log
 
 def not_found():
     """The server knows no profile with this key and this secret."""
-    log("provision: look at provision.key and provision.secret")
+    log("provision:", "look at provision.key and provision.secret")
 
 
 def conflict(name):
     """The server refuses `name`, and does not know the credentials that this board holds."""
-    log("provision: the server has", name, "with credentials that this board does not hold, or")
+    log("provision:", "the server has", name, "with credentials that this board does not hold, or")
     log("           none was prepared. Delete the device in ThingsBoard (it was made by a board), or")
     log("           its server attribute provisionState (pre-provisioned), or create it")

@@ -17,7 +17,7 @@ def enrol(config, store, link, backoff):
 
     def wait(is_slow):
         ms = (slow if is_slow else backoff).next()
-        log("provision: next try in %.1f s" % (ms / 1000))
+        log("provision:", "next try in %.1f s" % (ms / 1000))
         pause(ms)
         _network(wifi, backoff)
 

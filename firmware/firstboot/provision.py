@@ -97,7 +97,7 @@ class Provisioner:
 
     def _ask(self):
         own = self.store.credentials
-        log("provision: asking for", self.name, "with credentials of its own" if own else "without credentials")
+        log("provision:", "asking for", self.name, "with credentials of its own" if own else "without credentials")
         if self.store.state != _ASKED:
             self._save(_ASKED, own)
         try:
@@ -109,14 +109,14 @@ class Provisioner:
                     raise ValueError("a certificate that is not this board's")
                 granted = own
         except ValueError as e:
-            log("provision: the answer can't be used:", e)
+            log("provision:", "the answer can't be used:", e)
             return _LOST
         except OSError as e:
-            log("provision: no answer:", e)
+            log("provision:", "no answer:", e)
             return _LOST
         finally:
             self.link.close()
-        log("provision: the server answers", status)
+        log("provision:", "the server answers", status)
         if granted:
             self._save(_VERIFYING, granted)
             return _GRANTED
@@ -130,16 +130,16 @@ class Provisioner:
             return _DENIED  # mode "server": there is nothing to try
         try:
             self.link.open(self.store.credentials)
-            log("provision: the server accepts this board")
+            log("provision:", "the server accepts this board")
             return _ACCEPTED
         except Denied as e:
-            log("provision: the server does not know these credentials:", e)
+            log("provision:", "the server does not know these credentials:", e)
             event = _DENIED
             if "next" in self.store.credentials:
-                log("provision: going back to the ones before")
+                log("provision:", "going back to the ones before")
                 self._save(self.store.state, errand("x509", "swap", self.store.credentials))
         except OSError as e:
-            log("provision: the server can't be reached:", e)
+            log("provision:", "the server can't be reached:", e)
             event = _OFFLINE
         self.link.close()
         return event

@@ -1,8 +1,8 @@
 # The names that MicroPython keeps on the heap for ever, in pools that double in size: 20, 40, 80, 160, 320.
 #
-# A port has the names of its own modules in ROM; here they fill the first pools. Up to where the pool for 160 opens they
-# are filled up, so that the firmware's names take what they take on a port: one more pool of 2,272 bytes, where a port's
-# pools for up to 300 names are 2,164.
+# A port has the names of its own modules in ROM; here they fill the first pools. Up to where the pool for 160 opens
+# they are filled up, so that the firmware's names take what they take on a port: one more pool of 2,272 bytes, where a
+# port's pools for up to 300 names are 2,164.
 
 import array
 
