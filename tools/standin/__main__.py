@@ -10,6 +10,7 @@ from pathlib import Path
 
 import typer
 
+from .limits import Limits
 from .provisioning import ALLOW_CREATE, STRATEGIES
 from .registry import RegistryError
 from .release import RELEASES
@@ -35,6 +36,9 @@ def main(
     strategy: str = typer.Option(ALLOW_CREATE, help=f"Its provisioning strategy: {', '.join(STRATEGIES)}."),
     key: str = typer.Option("profile-key", help="Its provision device key."),
     secret: str = typer.Option("profile-secret", help="Its provision device secret."),
+    messages: str = typer.Option("", help="A device's limit of messages without data points, such as 20:1,600:60."),
+    telemetry: str = typer.Option("", help="Its limit of telemetry messages."),
+    points: str = typer.Option("", help="Its limit of data points."),
     as_json: bool = typer.Option(False, "--json", help="Print each event as a line of JSON."),
 ) -> None:
     """A server that behaves like ThingsBoard's device transports, for development and tests on this machine."""
@@ -44,6 +48,10 @@ def main(
         raise typer.BadParameter(f"one of {', '.join(STRATEGIES)}", param_hint="--strategy")
     if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
         raise typer.BadParameter("the stand-in serves this machine only: a loopback address", param_hint="--host")
+    try:
+        limits = Limits(messages or None, telemetry or None, points or None)
+    except ValueError as e:
+        raise typer.BadParameter(str(e), param_hint="--messages, --telemetry, --points") from e
     show = as_document if as_json else event_line
     try:
         standin = Standin(
@@ -57,6 +65,7 @@ def main(
             tls=tls or bool(ca_file),
             ca_file=Path(ca_file) if ca_file else None,
             database=database,
+            limits=limits,
             on_event=lambda event: print(show(event), flush=True),
         )
         with standin:

@@ -1,4 +1,4 @@
-"""ThingsBoard's CoAP transport for devices (contract 2.5, 4.1, 4.6, 5 and 6), on aiocoap."""
+"""ThingsBoard's CoAP transport for devices (contract 2.5, 4.1, 4.6, 5 to 8), on aiocoap."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ from urllib.parse import unquote
 from aiocoap import Context, Message
 from aiocoap.numbers.codes import Code
 from aiocoap.numbers.constants import TransportTuning
+from aiocoap.pipe import Pipe
 from aiocoap.resource import Resource
 
 from . import authentication, provisioning, values
-from .core import Core, clock
+from .core import Core, Rpc, clock
+from .limits import Limited
 from .registry import Device
 
 PROTOBUF_NOT_FOUND = b"\x08\x02"
 _PIGGYBACK = 0.5  # seconds; a later answer comes separately, after an empty ACK
 _SILENT = 26  # RFC 7967: nothing but that empty ACK
+Answer = tuple[Code | None, bytes]
+_NOTHING: Answer = (None, b"")
 
 
 class DeviceApi(Resource):
@@ -35,32 +39,59 @@ class DeviceApi(Resource):
         self.tuning.EMPTY_ACK_DELAY = _PIGGYBACK * core.scale
         self.tuning.ACK_TIMEOUT *= core.scale
 
+    async def render_to_pipe(self, request: Pipe) -> None:
+        """Observations of shared attributes and RPC requests; the rest goes its usual way."""
+        message = request.request
+        match message.opt.uri_path:
+            case ("api", "v1", token, "attributes" | "rpc" as what) if message.code == Code.GET:
+                device = self._device(token) if message.opt.observe == 0 else None
+                if device:
+                    await self._observe(request, device, what)
+                    return
+        await super().render_to_pipe(request)
+
     async def render_post(self, request: Message) -> Message:
-        """Provisioning, telemetry and client attributes."""
+        """What a device sends."""
         match request.opt.uri_path:
             case ("api", "v1", "provision") | ("api", "v1", _, "provision"):
-                return await self._answer(*await self._provision(request.payload))
-            case ("api", "v1", token, "telemetry"):
-                return await self._answer(self._telemetry(token, request.payload))
-            case ("api", "v1", token, "attributes"):
-                return await self._answer(self._post_attributes(token, request.payload))
-        return await self._answer(Code.NOT_FOUND)
+                return await self._answer(await self._provision(request.payload), "provision")
+            case ("api", "v1", token, *rest):
+                device = self._device(token)
+                if device is None:
+                    return await self._answer((Code.UNAUTHORIZED, b""))
+                step = "telemetry" if rest[-1:] in (["telemetry"], ["attributes"]) else None
+                return await self._answer(await self._posted(device, rest, request.payload), step)
+        return await self._answer((Code.NOT_FOUND, b""))
 
     async def render_get(self, request: Message) -> Message:
-        """Client and shared attributes by key."""
+        """Client and shared attributes by key; the end of an observation."""
         match request.opt.uri_path:
-            case ("api", "v1", token, "attributes"):
-                asked = dict(part.partition("=")[::2] for part in map(unquote, request.opt.uri_query))
-                return await self._answer(*self._get_attributes(token, asked))
-        return await self._answer(Code.NOT_FOUND)
+            case ("api", "v1", token, "attributes" | "rpc" as what):
+                device = self._device(token)
+                if device is None:
+                    return await self._answer((Code.UNAUTHORIZED, b""))
+                if request.opt.observe == 1:
+                    return await self._answer((Code.DELETED, b""))  # with the token of the observation that it ends
+                if what == "attributes":
+                    asked = dict(part.partition("=")[::2] for part in map(unquote, request.opt.uri_query))
+                    return await self._answer(self._get_attributes(device, asked))
+                return await self._answer((Code.BAD_REQUEST, b""))
+        return await self._answer((Code.NOT_FOUND, b""))
 
-    async def _answer(self, code: Code | None, body: bytes = b"") -> Message:
-        await asyncio.sleep(self.delay)
-        if code is None:
+    async def _answer(self, answer: Answer, step: str | None = None) -> Message:
+        code, body = answer
+        fate = self.core.fate(step, "coap", "?") if step else None
+        kind = fate.kind if fate else ""
+        await asyncio.sleep(self.delay + (fate.seconds if fate and kind == "delay" else 0))
+        if code is None or kind in ("drop", "ack", "close", "restart"):
             return Message(code=Code.CONTENT, no_response=_SILENT)
-        return Message(code=code, payload=body, transport_tuning=self.tuning)
+        if fate and kind == "replace":
+            body = fate.body
+        message = Message(code=code, payload=body, transport_tuning=self.tuning)
+        message.is_doubled = kind == "double"
+        return message
 
-    async def _provision(self, body: bytes) -> tuple[Code, bytes]:
+    async def _provision(self, body: bytes) -> Answer:
         if not body:
             self.core.say("coap", "?", "empty provisioning request")
             return Code.BAD_REQUEST, PROTOBUF_NOT_FOUND
@@ -73,46 +104,143 @@ class DeviceApi(Resource):
         is_granted = answer["status"] == "SUCCESS"
         return Code.CREATED if is_granted else Code.BAD_REQUEST, provisioning.as_json(answer)
 
-    def _telemetry(self, token: str, body: bytes) -> Code | None:
-        device = self._device(token)
-        if device is None:
-            return Code.UNAUTHORIZED
+    async def _posted(self, device: Device, rest: list[str], body: bytes) -> Answer:
         try:
-            points = values.telemetry(body, clock())
+            return await self._dispatch(device, rest, body)
         except values.Malformed:
-            return Code.BAD_REQUEST
-        except values.BadTimestamp:
-            return Code.INTERNAL_SERVER_ERROR
-        if points is None:
-            return None
-        self.core.telemetry("coap", device, points)
-        return Code.CREATED
+            return Code.BAD_REQUEST, b""
+        except (values.BadTimestamp, Limited, _Fault):
+            return Code.INTERNAL_SERVER_ERROR, b""
 
-    def _post_attributes(self, token: str, body: bytes) -> Code:
-        device = self._device(token)
-        if device is None:
-            return Code.UNAUTHORIZED
+    async def _dispatch(self, device: Device, rest: list[str], body: bytes) -> Answer:
+        match rest:
+            case ["telemetry"]:
+                points = values.telemetry(body, clock())
+                if points is None:
+                    return _NOTHING
+                self.core.telemetry("coap", device, points)
+            case ["attributes"]:
+                self.core.attributes("coap", device, values.attributes(body))
+            case ["claim"]:
+                self.core.limits.check(device.id)
+                self.core.claim(device, body)
+            case ["rpc"]:
+                return await self._device_call(device, body)
+            case ["rpc", number] if number.isdecimal():
+                reply = _object(body)
+                self.core.limits.check(device.id)
+                self.core.rpc_reply(device, int(number), values.plain(reply))
+            case _:
+                return Code.NOT_FOUND, b""
+        return Code.CREATED, b""
+
+    async def _device_call(self, device: Device, body: bytes) -> Answer:
+        document = _object(body)
+        method = values.text(document, "method")
+        if method is None:
+            raise _Fault("no method")
+        self.core.limits.check(device.id)
+        if method not in self.core.methods:
+            return _NOTHING  # no rule chain answers, and the session is dropped before that is known
+        answer = await self.core.device_call(method, values.plain(document.get("params")))
+        return Code.CONTENT, json.dumps(answer).encode()
+
+    def _get_attributes(self, device: Device, asked: dict[str, str]) -> Answer:
         try:
-            self.core.attributes("coap", device, values.attributes(body))
-        except values.Malformed:
-            return Code.BAD_REQUEST
-        return Code.CREATED
-
-    def _get_attributes(self, token: str, asked: dict[str, str]) -> tuple[Code | None, bytes]:
-        device = self._device(token)
-        if device is None:
-            return Code.UNAUTHORIZED, b""
+            self.core.limits.check(device.id)
+        except Limited:
+            return Code.INTERNAL_SERVER_ERROR, b""
         client, shared = asked.get("clientKeys"), asked.get("sharedKeys")
         if any("" in keys.split(",") for keys in (client, shared) if keys):
-            return None, b""
+            return _NOTHING
         found = self.core.requested_attributes(device, client, shared)
         return (Code.CONTENT, json.dumps(found).encode()) if found else (Code.NOT_FOUND, b"")
+
+    async def _observe(self, pipe: Pipe, device: Device, what: str) -> None:
+        session = self.core.sessions.get(device.id)
+        if not isinstance(session, Observer):
+            session = Observer(self.core, device)
+            self.core.begin(device, session)
+        queue = session.observe(what)
+        try:
+            number = 0
+            while True:
+                code, body = await queue.get()
+                message = Message(code=code, payload=body, transport_tuning=self.tuning)
+                if not code.is_successful():
+                    pipe.add_response(message, is_last=True)
+                    return
+                message.opt.observe, number = number, number + 1
+                pipe.add_response(message, is_last=False)
+        finally:
+            session.forget(what, queue)
 
     def _device(self, token: str) -> Device | None:
         device = authentication.by_token(self.core.registry, token)
         if device is None:
             self.core.say("coap", token[:4] + "...", "4.01")
         return device
+
+
+class Observer:
+    """A device that observes: its one session, with a queue of notifications for "attributes" and for "rpc"."""
+
+    def __init__(self, core: Core, device: Device) -> None:
+        self.core = core
+        self.device = device
+        self.queues: dict[str, asyncio.Queue[tuple[Code, bytes]]] = {}
+
+    def observe(self, what: str) -> asyncio.Queue[tuple[Code, bytes]]:
+        """A new queue with the first notification; it takes the place of an older one."""
+        queue = self.queues[what] = asyncio.Queue()
+        self.core.say("coap", self.device.name, f"observes {what}")
+        if what == "attributes":
+            shared = self.core.registry.attributes(self.device.id, "SHARED_SCOPE")
+            queue.put_nowait((Code.CONTENT, json.dumps(shared).encode()))
+        else:
+            queue.put_nowait((Code.VALID, b""))
+            for rpc in self.core.pending(self.device):
+                self.push_rpc(rpc)
+        return queue
+
+    def forget(self, what: str, queue: asyncio.Queue[tuple[Code, bytes]]) -> None:
+        """An observation is over; with the last one the session is."""
+        if self.queues.get(what) is queue:
+            del self.queues[what]
+        if not self.queues and self.core.sessions.get(self.device.id) is self:
+            del self.core.sessions[self.device.id]
+            self.core.say("coap", self.device.name, "observes no more")
+
+    def close(self, why: str) -> None:
+        """End every observation."""
+        self.core.say("coap", self.device.name, f"closed: {why}")
+        for queue in self.queues.values():
+            queue.put_nowait((Code.SERVICE_UNAVAILABLE, b""))
+
+    def push_shared(self, update: dict[str, Any]) -> None:
+        """Notify of changed attributes."""
+        if "attributes" in self.queues:
+            self.queues["attributes"].put_nowait((Code.CONTENT, json.dumps(update).encode()))
+
+    def push_rpc(self, rpc: Rpc) -> None:
+        """Notify of a request."""
+        if "rpc" in self.queues:
+            self.queues["rpc"].put_nowait((Code.CONTENT, json.dumps(rpc.document()).encode()))
+            self.core.delivered(self.device, rpc)
+
+
+class _Fault(Exception):
+    """What the server answers with 5.00."""
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        document = values.document(body)
+    except values.Malformed as e:
+        raise _Fault(str(e)) from e
+    if not isinstance(document, dict):
+        raise _Fault("not an object")
+    return document
 
 
 async def serve(api: DeviceApi, host: str, port: int) -> tuple[int, Callable[[], Any]]:
@@ -130,5 +258,12 @@ async def serve(api: DeviceApi, host: str, port: int) -> tuple[int, Callable[[],
         dispatch(message)
 
     messages.dispatch_message = tuned
+    send = messages.message_interface.send
+
+    def sent(message: Message) -> None:
+        for _ in range(2 if getattr(message, "is_doubled", False) else 1):
+            send(message)
+
+    messages.message_interface.send = sent
     transport = messages.message_interface._pool._transport  # noqa: SLF001 - aiocoap tells the port nowhere else
     return transport.get_extra_info("sockname")[1], context.shutdown

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from . import provisioning
+from . import provisioning, values
+from .limits import Limits
 from .registry import Credentials, Device, Registry, now_ms
 from .release import Release
 from .values import Point
@@ -19,6 +21,10 @@ CORE_TIMEOUT = 12  # 10 s nominal, swept once per 10 s
 PROVISION_SESSION = 60
 IDLE = 600
 RPC_TIMEOUT = 10
+RPC_LEAST = 5
+DEVICE_RPC = 60
+CLAIM = 86400
+ASYNC_LIMIT = 30  # HTTP answers of the single-process server
 
 
 @dataclass
@@ -31,16 +37,6 @@ class Event:
     time: float = field(default_factory=time.time)
 
 
-class Session(Protocol):
-    """A device's live MQTT session, as the rest of the server sees it."""
-
-    def close(self, why: str) -> None:
-        """End it."""
-
-    def push(self, topic: str, payload: bytes) -> None:
-        """Publish to the device, if it has subscribed."""
-
-
 @dataclass
 class Rpc:
     """A server-side RPC request on its way."""
@@ -49,6 +45,59 @@ class Rpc:
     method: str
     params: Any
     reply: asyncio.Future[Any]
+    is_oneway: bool = False
+    is_delivered: bool = False
+
+    def document(self) -> dict[str, Any]:
+        """What HTTP and CoAP hand to the device."""
+        return {"id": self.id, "method": self.method, "params": self.params}
+
+
+class Session(Protocol):
+    """A device's live session or HTTP poll, as the rest of the server sees it."""
+
+    def close(self, why: str) -> None:
+        """End it."""
+
+    def push_shared(self, update: dict[str, Any]) -> None:
+        """Send a change of shared attributes, if the device has asked for them."""
+
+    def push_rpc(self, rpc: Rpc) -> None:
+        """Send an RPC request, if the device has asked for them; Core.delivered() once it is handed over."""
+
+
+class RpcError(Exception):
+    """An RPC that came to nothing: `was_sent` tells whether the device got it."""
+
+    def __init__(self, was_sent: bool) -> None:
+        super().__init__("no reply in time" if was_sent else "no active connection")
+        self.was_sent = was_sent
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What becomes of an answer although the server has done its work.
+
+    `kind`: "drop" (nothing is sent, the connection stays), "ack" (MQTT: a PUBACK and no more; else like "drop"),
+    "close" (the connection ends), "restart" (the server does, and is away for `seconds`), "delay" (by `seconds`),
+    "double" (sent twice), "replace" (`body` is sent instead).
+    """
+
+    kind: str
+    seconds: float = 0
+    body: bytes = b""
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("drop", "ack", "close", "restart", "delay", "double", "replace"):
+            raise ValueError(f"{self.kind}: no such fate")
+
+
+@dataclass
+class Claim:
+    """A device's wish to be claimed."""
+
+    secret: str
+    until: float
 
 
 class Core:
@@ -60,7 +109,13 @@ class Core:
         self.scale = scale
         self._say = say
         self.sessions: dict[str, Session] = {}
+        self.polls: dict[str, list[Session]] = {}
         self.provision_requests: list[str] = []
+        self.limits = Limits()
+        self.methods: dict[str, Callable[[Any], Any]] = {}
+        self.claims: dict[str, Claim] = {}
+        self.fates: dict[str, deque[Fate]] = {"provision": deque(), "telemetry": deque()}
+        self.restart: Callable[[float], None] = lambda seconds: None
         self.rpcs: dict[str, dict[int, Rpc]] = {}
         self._rpc_ids: dict[str, int] = {}
 
@@ -71,6 +126,16 @@ class Core:
     async def sleep(self, seconds: float) -> None:
         """Sleep for scaled seconds."""
         await asyncio.sleep(seconds * self.scale)
+
+    def fate(self, step: str, transport: str, who: str) -> Fate | None:
+        """The next planned fate of an answer in "provision" or "telemetry", now used up."""
+        if not self.fates[step]:
+            return None
+        fate = self.fates[step].popleft()
+        self.say(transport, who, f"fault: {fate.kind} the answer")
+        if fate.kind == "restart":
+            self.restart(fate.seconds)
+        return fate
 
     async def provision(self, transport: str, body: bytes) -> dict[str, Any]:
         """Answer a provisioning request. SyntaxFault, MemberFault, or CoreFault after the core's time-out."""
@@ -91,14 +156,16 @@ class Core:
         return answer
 
     def telemetry(self, transport: str, device: Device, points: list[Point]) -> None:
-        """Store telemetry points."""
+        """Store telemetry points; Limited."""
+        self.limits.check(device.id, len(points))
         self.registry.add_series(device.id, points)
         shown = ", ".join(f"{name}={json.dumps(value)}" for name, _, value in points[:4])
         more = f" and {len(points) - 4} more" if len(points) > 4 else ""
         self.say(transport, device.name, f"telemetry {shown}{more}")
 
     def attributes(self, transport: str, device: Device, values: dict[str, Any]) -> None:
-        """Store client attributes."""
+        """Store client attributes; Limited."""
+        self.limits.check(device.id, len(values))
         self.registry.set_attributes(device.id, "CLIENT_SCOPE", values)
         self.say(transport, device.name, f"attributes {json.dumps(values)}")
 
@@ -116,11 +183,25 @@ class Core:
         return answer
 
     def set_shared(self, device: Device, values: dict[str, Any]) -> None:
-        """Change shared attributes and push them to a subscribed session."""
+        """Change shared attributes and push them to who listens."""
         self.registry.set_attributes(device.id, "SHARED_SCOPE", values)
+        for listener in self._listeners(device):
+            listener.push_shared(values)
+
+    def delete_shared(self, device: Device, names: list[str]) -> None:
+        """Remove shared attributes and tell who listens."""
+        self.registry.delete_attributes(device.id, "SHARED_SCOPE", names)
+        for listener in self._listeners(device):
+            listener.push_shared({"deleted": names})
+
+    def begin(self, device: Device, session: Session) -> None:
+        """A session begins; an older one of the device ends: one at a time (contract 3)."""
+        self.end_session(device.id, "another session took over")
+        self.sessions[device.id] = session
+
+    def _listeners(self, device: Device) -> list[Session]:
         session = self.sessions.get(device.id)
-        if session:
-            session.push("v1/devices/me/attributes", json.dumps(values).encode())
+        return [*([session] if session else []), *self.polls.get(device.id, [])]
 
     def set_credentials(self, device: Device, credentials: Credentials) -> None:
         """Change a device's credentials; its session ends."""
@@ -138,16 +219,62 @@ class Core:
         if session:
             session.close(why)
 
-    def rpc(self, device: Device, method: str, params: Any) -> Rpc:
-        """Queue a server-side RPC and push it to a subscribed session."""
+    def rpc(self, device: Device, method: str, params: Any, timeout: float = RPC_TIMEOUT, oneway: bool = False) -> Rpc:
+        """Queue a server-side RPC for `timeout` seconds and push it to who listens; its reply may be a RpcError."""
         number = self._rpc_ids.get(device.id, 0)
         self._rpc_ids[device.id] = number + 1
-        rpc = Rpc(number, method, params, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        rpc = Rpc(number, method, params, loop.create_future(), oneway)
+        rpc.reply.add_done_callback(lambda reply: reply.cancelled() or reply.exception())  # nobody may be waiting
         self.rpcs.setdefault(device.id, {})[number] = rpc
-        session = self.sessions.get(device.id)
-        if session:
-            session.push(f"v1/devices/me/rpc/request/{number}", rpc_payload(rpc))
+        loop.call_later(timeout, self._expire, device, rpc)
+        self.say("rpc", device.name, f"request {number}: {method}")
+        for listener in self._listeners(device):
+            listener.push_rpc(rpc)
         return rpc
+
+    def pending(self, device: Device) -> list[Rpc]:
+        """Requests without a reply: pushed again at each subscription."""
+        return list(self.rpcs.get(device.id, {}).values())
+
+    def delivered(self, device: Device, rpc: Rpc) -> None:
+        """The device has got the request; a one-way call is done."""
+        rpc.is_delivered = True
+        if rpc.is_oneway:
+            self.rpc_reply(device, rpc.id, None)
+
+    def _expire(self, device: Device, rpc: Rpc) -> None:
+        self.rpcs.get(device.id, {}).pop(rpc.id, None)
+        if not rpc.reply.done():
+            rpc.reply.set_exception(RpcError(rpc.is_delivered))
+
+    def forget_calls(self) -> None:
+        """What a restart loses: RPC requests, and their numbers, which begin at 0 again."""
+        for calls in self.rpcs.values():
+            for rpc in calls.values():
+                rpc.reply.cancel()
+        self.rpcs.clear()
+        self._rpc_ids.clear()
+
+    async def device_call(self, method: str, params: Any) -> Any:
+        """The answer to a client-side RPC: of `methods`, else what ThingsBoard says when no rule chain answers."""
+        if method in self.methods:
+            return self.methods[method](params)
+        await self.sleep(DEVICE_RPC)
+        return {"error": "timeout"}
+
+    def claim(self, device: Device, body: bytes) -> None:
+        """Note a claim; the first one wins until it is over (contract 8). Malformed."""
+        document = values.document(body) if body else {}
+        if not isinstance(document, dict):
+            raise values.Malformed("not an object")
+        known = self.claims.get(device.id)
+        if known and known.until > time.time():
+            return
+        lasts = values.typed(document.get("durationMs"))
+        seconds = lasts / 1000 if isinstance(lasts, (int, float)) and lasts > 0 else CLAIM
+        self.claims[device.id] = Claim(str(document.get("secretKey") or ""), time.time() + seconds)
+        self.say("claim", device.name, f"may be claimed for {seconds:.0f} s")
 
     def rpc_reply(self, device: Device, number: int, value: Any) -> None:
         """A device's reply; stale and duplicate ones are ignored."""
@@ -161,13 +288,9 @@ def rpc_payload(rpc: Rpc) -> bytes:
     return json.dumps({"method": rpc.method, "params": rpc.params}).encode()
 
 
-def session_limits() -> dict[str, Any]:
+def session_limits(limits: Limits) -> dict[str, Any]:
     """The answer to the device's RPC `getSessionLimits` (contract 3)."""
-    return {
-        "maxPayloadSize": 65536,
-        "maxInflightMessages": 100,
-        "rateLimits": {"messages": None, "telemetryMessages": None, "telemetryDataPoints": None},
-    }
+    return {"maxPayloadSize": 65536, "maxInflightMessages": 100, "rateLimits": limits.document()}
 
 
 def clock() -> int:

@@ -1,16 +1,21 @@
-"""ThingsBoard's HTTP transport for devices (contract 2.5, 4.6, 5 and 6), on aiohttp."""
+"""ThingsBoard's HTTP transport for devices (contract 2.5, 4.6, 5 to 8), on aiohttp."""
 
 from __future__ import annotations
 
-import json
+import asyncio
 import time
 from typing import Any
 
 from aiohttp import web
 
 from . import authentication, provisioning, values
-from .core import Core, clock
+from .core import ASYNC_LIMIT, Core, Rpc, clock
+from .limits import Limited
 from .registry import Device
+
+RPC_MOST = 65536  # bytes of a body below rpc
+BODY_MOST = 52428800
+POLL = 60000  # ms
 
 
 class DeviceApi:
@@ -21,98 +26,193 @@ class DeviceApi:
 
     def routes(self) -> list[web.RouteDef]:
         """What to add to an aiohttp application."""
+        token = "/api/v1/{token}"
         return [
             web.post("/api/v1/provision", self.provision),
-            web.post("/api/v1/{token}/telemetry", self.telemetry),
-            web.post("/api/v1/{token}/attributes", self.post_attributes),
-            web.get("/api/v1/{token}/attributes", self.get_attributes),
-            web.post("/api/v1/{token}/rpc", self.rpc),
-            web.post("/api/v1/{token}/rpc/{id}", self.rpc_reply),
-            web.post("/api/v1/{token}/claim", self.claim),
+            web.post(token + "/telemetry", self._guard(self.telemetry)),
+            web.post(token + "/attributes", self._guard(self.post_attributes)),
+            web.get(token + "/attributes", self._guard(self.get_attributes), allow_head=False),
+            web.get(token + "/attributes/updates", self._guard(self.updates), allow_head=False),
+            web.get(token + "/rpc", self._guard(self.calls), allow_head=False),
+            web.post(token + "/rpc", self._guard(self.rpc)),
+            web.post(token + "/rpc/{id}", self._guard(self.rpc_reply)),
+            web.post(token + "/claim", self._guard(self.claim)),
         ]
 
-    async def provision(self, request: web.Request) -> web.Response:
+    def _guard(self, handler: Any) -> Any:
+        # A body that is too long is refused first, then a bad token; both win over every fault of the body.
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            most = RPC_MOST if "/rpc" in request.path else BODY_MOST
+            if (request.content_length or 0) > most:
+                return web.Response(status=413)
+            device = authentication.by_token(self.core.registry, request.match_info["token"])
+            if device is None:
+                self.core.say("http", request.match_info["token"][:4] + "...", "401")
+                return web.Response(status=401)
+            try:
+                return await handler(request, device)
+            except values.Malformed as e:
+                return web.Response(status=500, text=str(e))
+            except values.BadTimestamp:
+                return web.Response(status=500)
+            except Limited as e:
+                self.core.say("http", device.name, str(e))
+                # Posts get an answer, reads hang (contract 10).
+                return web.Response(status=500) if request.method == "POST" else await self._hang()
+
+        return guarded
+
+    async def provision(self, request: web.Request) -> web.StreamResponse:
         """200 for SUCCESS and refusals alike, 500 with a numeric status for what can't be read."""
         body = await request.read()
         if not body:
             return _fault(400, "Required request body is missing", 31)
         try:
-            return web.json_response(await self.core.provision("http", body))
+            answer = provisioning.as_json(await self.core.provision("http", body))
         except (provisioning.SyntaxFault, provisioning.MemberFault) as e:
             return _fault(500, str(e), 2)
         except provisioning.CoreFault:
             return web.Response(status=500)
+        return await self._by_fate("provision", request, answer, "application/json")
 
-    async def telemetry(self, request: web.Request) -> web.Response:
-        """200 empty; 401 wins over every fault of the body."""
-        device = self._device(request)
-        if device is None:
-            return web.Response(status=401)
+    async def telemetry(self, request: web.Request, device: Device) -> web.StreamResponse:
+        """200 empty."""
         body = await request.read()
         if not body:
             return _fault(400, "Required request body is missing", 31)
-        try:
-            points = values.telemetry(body, clock())
-        except values.Malformed as e:
-            return web.Response(status=500, text=str(e))
-        except values.BadTimestamp:
-            return web.Response(status=500)
+        points = values.telemetry(body, clock())
         if points is None:
-            await self.core.sleep(60)
-            return web.Response(status=408)
+            return await self._hang()
         self.core.telemetry("http", device, points)
-        return web.Response()
+        return await self._by_fate("telemetry", request, b"", "text/plain")
 
-    async def post_attributes(self, request: web.Request) -> web.Response:
+    async def post_attributes(self, request: web.Request, device: Device) -> web.StreamResponse:
         """Client attributes: 200 empty."""
-        device = self._device(request)
-        if device is None:
-            return web.Response(status=401)
-        try:
-            self.core.attributes("http", device, values.attributes(await request.read()))
-        except values.Malformed as e:
-            return web.Response(status=500, text=str(e))
-        return web.Response()
+        body = await request.read()
+        if not body:
+            return _fault(400, "Required request body is missing", 31)
+        self.core.attributes("http", device, values.attributes(body))
+        return await self._by_fate("telemetry", request, b"", "text/plain")
 
-    async def get_attributes(self, request: web.Request) -> web.Response:
-        """Client and shared attributes by key."""
-        device = self._device(request)
-        if device is None:
-            return web.Response(status=401)
-        asked = request.query
-        return web.json_response(
-            self.core.requested_attributes(device, asked.get("clientKeys"), asked.get("sharedKeys"))
-        )
+    async def get_attributes(self, request: web.Request, device: Device) -> web.StreamResponse:
+        """Client and shared attributes by key; an empty key hangs."""
+        self.core.limits.check(device.id)
+        wanted = [request.query.get(member) for member in ("clientKeys", "sharedKeys")]
+        if any("" in keys.split(",") for keys in wanted if keys):
+            return await self._hang()
+        return web.json_response(self.core.requested_attributes(device, *wanted))
 
-    async def rpc(self, request: web.Request) -> web.Response:
-        """Client-side RPC; no rule chain answers here."""
-        if self._device(request) is None:
-            return web.Response(status=401)
-        try:
-            document = values.document(await request.read())
-        except values.Malformed:
+    async def updates(self, request: web.Request, device: Device) -> web.StreamResponse:
+        """Long poll for a change of shared attributes."""
+        return await self._poll(request, device, for_calls=False)
+
+    async def calls(self, request: web.Request, device: Device) -> web.StreamResponse:
+        """Long poll for a server-side RPC request."""
+        return await self._poll(request, device, for_calls=True)
+
+    async def rpc(self, request: web.Request, device: Device) -> web.StreamResponse:
+        """Client-side RPC; the single-process server gives up before its rule chains do."""
+        document = values.document(await request.read())
+        if not isinstance(document, dict) or "params" not in document:
             return web.Response(status=500)
-        if not isinstance(document, dict) or not {"method", "params"} <= set(document):
+        method = values.text(document, "method")
+        if method is None:
             return web.Response(status=500)
-        return web.json_response({"error": "timeout"})
+        self.core.limits.check(device.id)
+        try:
+            answer = self.core.device_call(method, values.plain(document["params"]))
+            return web.json_response(await asyncio.wait_for(answer, ASYNC_LIMIT * self.core.scale))
+        except asyncio.TimeoutError:
+            return web.Response(status=503)
 
-    async def rpc_reply(self, request: web.Request) -> web.Response:
+    async def rpc_reply(self, request: web.Request, device: Device) -> web.StreamResponse:
         """The device's reply to a server-side RPC."""
-        device = self._device(request)
-        if device is None:
-            return web.Response(status=401)
-        self.core.rpc_reply(device, int(request.match_info["id"]), json.loads(await request.read()))
+        number, body = request.match_info["id"], await request.read()
+        if not number.isdecimal():
+            return _fault(400, f"not a number: {number}", 31)
+        self.core.limits.check(device.id)
+        self.core.rpc_reply(device, int(number), values.json_or_text(body))
         return web.Response()
 
-    async def claim(self, request: web.Request) -> web.Response:
+    async def claim(self, request: web.Request, device: Device) -> web.StreamResponse:
         """Only queued: refusals are not reported to the device (contract 8)."""
-        return web.Response(status=200 if self._device(request) else 401)
+        self.core.limits.check(device.id)
+        self.core.claim(device, await request.read())
+        return web.Response()
 
-    def _device(self, request: web.Request) -> Device | None:
-        device = authentication.by_token(self.core.registry, request.match_info["token"])
-        if device is None:
-            self.core.say("http", request.match_info["token"][:4] + "...", "401")
-        return device
+    async def _poll(self, request: web.Request, device: Device, for_calls: bool) -> web.StreamResponse:
+        self.core.limits.check(device.id)
+        asked = request.query.get("timeout", str(POLL))
+        if not asked.isdecimal():
+            return _fault(400, f"not a number: {asked}", 31)
+        seconds = (int(asked) or POLL) / 1000
+        poll = Poll(self.core, device, for_calls)
+        polls = self.core.polls.setdefault(device.id, [])
+        polls.append(poll)
+        # The poll stays registered until its own time-out, and what comes then is lost (contract 7).
+        asyncio.get_running_loop().call_later(seconds, _drop, polls, poll)
+        if for_calls:
+            for rpc in self.core.pending(device):
+                poll.push_rpc(rpc)
+        limit = ASYNC_LIMIT * self.core.scale
+        try:
+            answer = await asyncio.wait_for(asyncio.shield(poll.answer), min(seconds, limit))
+        except asyncio.TimeoutError:
+            return web.Response(status=408 if seconds <= limit else 503)
+        _drop(polls, poll)
+        return web.json_response(answer)
+
+    async def _hang(self) -> web.StreamResponse:
+        await self.core.sleep(ASYNC_LIMIT)
+        return web.Response(status=503)
+
+    async def _by_fate(self, step: str, request: web.Request, body: bytes, kind: str) -> web.StreamResponse:
+        fate = self.core.fate(step, "http", "?")
+        if fate and fate.kind == "delay":
+            await asyncio.sleep(fate.seconds)
+        if fate and fate.kind == "replace":
+            body = fate.body
+        answer = web.Response(body=body, content_type=kind)
+        if fate and fate.kind in ("drop", "ack", "restart", "close"):
+            while request.transport and not request.transport.is_closing() and fate.kind != "close":
+                await asyncio.sleep(0.02)
+            if request.transport:
+                request.transport.abort()
+        elif fate and fate.kind == "double":
+            await answer.prepare(request)
+            await answer.write_eof()
+            if request.transport:
+                request.transport.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        return answer
+
+
+class Poll:
+    """One HTTP long poll, to the core a listener that hears one thing."""
+
+    def __init__(self, core: Core, device: Device, for_calls: bool) -> None:
+        self.core = core
+        self.device = device
+        self.for_calls = for_calls
+        self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def close(self, why: str) -> None:
+        """Polls outlive sessions."""
+
+    def push_shared(self, update: dict[str, Any]) -> None:
+        """The answer of a poll for updates."""
+        if not self.for_calls and not self.answer.done():
+            self.answer.set_result(update)
+
+    def push_rpc(self, rpc: Rpc) -> None:
+        """The answer of a poll for requests."""
+        if self.for_calls and not self.answer.done():
+            self.answer.set_result(rpc.document())
+            self.core.delivered(self.device, rpc)
+
+
+def _drop(polls: list[Any], poll: Poll) -> None:
+    if poll in polls:
+        polls.remove(poll)
 
 
 def _fault(status: int, message: str, code: int) -> web.Response:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import re
+from collections.abc import Coroutine
 from typing import Any
 
 from amqtt.adapters import BufferReader
@@ -25,15 +26,21 @@ from amqtt.mqtt.unsuback import UnsubackPacket
 from amqtt.mqtt.unsubscribe import UnsubscribePacket
 
 from . import authentication, provisioning, values
-from .core import IDLE, PROVISION_SESSION, Core, clock, rpc_payload, session_limits
+from .core import IDLE, PROVISION_SESSION, Core, Rpc, clock, rpc_payload, session_limits
+from .limits import Limited
 from .registry import Device
 
 MOST = 65536  # bytes of remaining length; one more closes the connection
 PROVISION = "provision"
 REQUEST = "/provision/request"
 RESPONSE = "/provision/response"
+SESSION_LIMITS = "getSessionLimits"
 TELEMETRY = ("v1/devices/me/telemetry", "v2/t", "v2/t/j")
 ATTRIBUTES = ("v1/devices/me/attributes", "v2/a", "v2/a/j")
+CLAIM = "v1/devices/me/claim"
+# What the server sends by itself, by the filters that ask for it.
+SHARED_UPDATES = ("v1/devices/me/attributes", "v2/a")
+RPC_REQUESTS = ("v1/devices/me/rpc/request/+", "v2/r/req/+")
 
 # What a device may subscribe to, to the letter (contract 3.1).
 FILTERS = {
@@ -53,6 +60,8 @@ FILTERS = {
 _ATTRIBUTE_REQUEST = re.compile(r"(?:v1/devices/me/attributes/request|v2/a/req)/(\d+)$")
 _RPC_REPLY = re.compile(r"(?:v1/devices/me/rpc/response|v2/r/res)/(\d+)$")
 _RPC_REQUEST = re.compile(r"(v1/devices/me/rpc/request|v2/r/req)/(\d+)$")
+# A topic of these with anything but a number at its end is a malformed one.
+_NUMBERED = ("v1/devices/me/attributes/request/", "v2/a/req/", "v1/devices/me/rpc/request/", "v2/r/req/")
 
 
 class Closed(Exception):
@@ -74,6 +83,8 @@ class Connection:
         self.timer: asyncio.TimerHandle | None = None
         self.packet_id = 0
         self.closed = False
+        self._sent_calls: dict[int, Rpc] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
         """Read packets until the client or the server ends the connection."""
@@ -100,6 +111,8 @@ class Connection:
         self.closed = True
         if self.timer:
             self.timer.cancel()
+        for task in self._tasks - {asyncio.current_task()}:
+            task.cancel()
         if self.device and self.core.sessions.get(self.device.id) is self:
             del self.core.sessions[self.device.id]
         if why != "gone":
@@ -107,12 +120,35 @@ class Connection:
         with contextlib.suppress(ConnectionError, OSError):
             self.writer.close()
 
-    def push(self, topic: str, payload: bytes) -> None:
-        """Publish what the server sends by itself: only to subscribers, in the form they subscribed to."""
-        for wanted, qos in self.subscriptions.items():
-            if wanted.endswith("+") and topic.startswith(wanted[:-1]) or wanted == topic:
-                self._publish(topic, payload, qos)
+    def push_shared(self, update: dict[str, Any]) -> None:
+        """Send a change of shared attributes in the form that the device has subscribed to."""
+        for topic in SHARED_UPDATES:
+            if topic in self.subscriptions:
+                self._publish(topic, json.dumps(update).encode(), self.subscriptions[topic])
                 return
+
+    def push_rpc(self, rpc: Rpc) -> None:
+        """Send an RPC request; at QoS 1 it is delivered once the device has acknowledged it."""
+        for wanted in RPC_REQUESTS:
+            if wanted in self.subscriptions and self.device:
+                qos = self.subscriptions[wanted]
+                self._publish(f"{wanted[:-1]}{rpc.id}", rpc_payload(rpc), qos)
+                if qos:
+                    self._sent_calls[self.packet_id] = rpc
+                else:
+                    self.core.delivered(self.device, rpc)
+                return
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        async def run() -> None:
+            try:
+                await coroutine
+            except Closed as e:
+                self.close(str(e))
+
+        task = asyncio.ensure_future(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _read(self) -> Any:
         # A session that is silent for 600 s is closed; provision-only ones never are (contract 3).
@@ -147,8 +183,15 @@ class Connection:
         elif self.device is None and not self.provision_only:
             raise Closed("a packet before CONNECT")
         elif isinstance(packet, PublishPacket):
-            await (self._provision if self.provision_only else self._published)(packet)
+            if self.provision_only:
+                self._spawn(self._provision(packet))
+            else:
+                self._published(packet)
             await self.writer.drain()
+        elif isinstance(packet, PubackPacket):
+            rpc = self._sent_calls.pop(packet.packet_id, None)
+            if rpc and self.device:
+                self.core.delivered(self.device, rpc)
         elif isinstance(packet, SubscribePacket):
             self._subscribe(packet)
         elif isinstance(packet, UnsubscribePacket):
@@ -164,6 +207,8 @@ class Connection:
         if packet.variable_header.proto_level not in (3, 4):
             raise Closed(f"unsupported protocol level {packet.variable_header.proto_level}")
         client_id = "" if packet.client_id_is_random else packet.client_id or ""
+        if packet.variable_header.proto_name == "MQIsdp" and not 0 < len(client_id) < 24:
+            raise Closed("a client id that MQTT 3.1 does not allow")
         username = packet.username if packet.username_flag else None
         password = packet.password if packet.password_flag else None
         if packet.username_flag and username is None:
@@ -176,15 +221,16 @@ class Connection:
             self._send(ConnackPacket.build(present, authentication.ACCEPTED))
             return
         device, code = self._login(client_id, username, password)
+        if device and not self._is_allowed(device):
+            device, code = None, authentication.UNAVAILABLE
         self._send(ConnackPacket.build(present, code))
         if device is None:
             self.who = username[:4] + "..." if username else client_id or "?"
             self.core.say("mqtt", self.who, f"CONNACK {code}")
             raise Closed("refused")
-        self.core.end_session(device.id, "another session took over")
+        self.core.begin(device, self)
         self.device = device
         self.who = device.name
-        self.core.sessions[device.id] = self
         self.core.say("mqtt", self.who, "connected")
 
     def _login(self, client_id: str, username: str | None, password: str | None) -> tuple[Device | None, int]:
@@ -198,6 +244,13 @@ class Connection:
             return device, authentication.ACCEPTED
         return None, authentication.refusal(client_id, username, password)
 
+    def _is_allowed(self, device: Device) -> bool:
+        try:
+            self.core.limits.check(device.id)
+        except Limited:
+            return False
+        return True
+
     def _subscribe(self, packet: SubscribePacket) -> None:
         if self.provision_only and not self.core.release.suback_in_provision_session:
             return
@@ -205,12 +258,14 @@ class Connection:
         codes = []
         for topic, qos in packet.payload.topics:
             codes.append(min(qos, 1) if topic in allowed else 0x80)
-            if topic in allowed:
+            pushed = topic in (*SHARED_UPDATES, *RPC_REQUESTS)
+            # A rate limit drops the subscription, though it is granted (contract 3).
+            if topic in allowed and not (pushed and self.device and not self._is_allowed(self.device)):
                 self.subscriptions[topic] = min(qos, 1)
         self._send(SubackPacket.build(packet.variable_header.packet_id, codes))
-        if self.device and any(topic.endswith("rpc/request/+") for topic, _ in packet.payload.topics):
-            for rpc in list(self.core.rpcs.get(self.device.id, {}).values()):
-                self.push(f"v1/devices/me/rpc/request/{rpc.id}", rpc_payload(rpc))
+        if self.device and any(topic in RPC_REQUESTS for topic, _ in packet.payload.topics):
+            for rpc in self.core.pending(self.device):
+                self.push_rpc(rpc)
 
     def _acknowledge(self, packet: PublishPacket) -> None:
         if packet.qos:
@@ -227,9 +282,20 @@ class Connection:
         except (provisioning.MemberFault, provisioning.CoreFault):
             self._acknowledge(packet)
             raise Closed("provisioning request without an answer") from None
-        self._acknowledge(packet)
-        self._answer(RESPONSE, RESPONSE, answer)
-        if self.timer is None:
+        fate = self.core.fate("provision", "mqtt", self.who)
+        kind = fate.kind if fate else ""
+        if fate and kind == "delay":
+            await asyncio.sleep(fate.seconds)
+        if fate and kind == "replace":
+            answer = fate.body
+        if kind == "close":
+            raise Closed("fault")
+        if kind not in ("drop", "restart"):
+            self._acknowledge(packet)
+        if kind not in ("drop", "restart", "ack"):
+            for _ in range(2 if kind == "double" else 1):
+                self._answer(RESPONSE, RESPONSE, answer)
+        if self.timer is None and not self.closed:
             delay = PROVISION_SESSION * self.core.scale
             self.timer = asyncio.get_running_loop().call_later(delay, self.close, "provision session over")
 
@@ -241,7 +307,7 @@ class Connection:
             return b"\x08\x02"
         return provisioning.as_json(await self.core.provision("mqtt", body))
 
-    async def _published(self, packet: PublishPacket) -> None:
+    def _published(self, packet: PublishPacket) -> None:
         topic, body = packet.topic_name, packet.data or b""
         device = self.device
         assert device is not None
@@ -249,9 +315,24 @@ class Connection:
             acknowledged = self._dispatch(device, topic, body)
         except (values.Malformed, values.BadTimestamp) as e:
             raise Closed(f"bad payload on {topic}: {e}") from None
-        if acknowledged:
+        except Limited as e:
+            raise Closed(f"{e} on {topic}") from None
+        if acknowledged and topic in (*TELEMETRY, *ATTRIBUTES):
+            self._acknowledge_by_fate(packet)
+        elif acknowledged:
             self._acknowledge(packet)
             self._after(device, topic, body)
+
+    def _acknowledge_by_fate(self, packet: PublishPacket) -> None:
+        fate = self.core.fate("telemetry", "mqtt", self.who)
+        kind = fate.kind if fate else ""
+        if kind == "close":
+            raise Closed("fault")
+        if fate and kind == "delay":
+            asyncio.get_running_loop().call_later(fate.seconds, self._acknowledge, packet)
+        elif kind not in ("drop", "restart"):
+            for _ in range(2 if kind == "double" else 1):
+                self._acknowledge(packet)
 
     def _dispatch(self, device: Device, topic: str, body: bytes) -> bool:
         if topic in TELEMETRY:
@@ -267,31 +348,45 @@ class Connection:
             document = values.document(body)
             if not isinstance(document, dict):
                 raise values.Malformed("not an object")
-            if _RPC_REQUEST.match(topic) and "method" not in document:
+            method = values.text(document, "method")
+            if _RPC_REQUEST.match(topic) and method is None:
                 raise values.Malformed("no method")
+            for member in ("clientKeys", "sharedKeys"):
+                values.text(document, member)
+            if method != SESSION_LIMITS:
+                self.core.limits.check(device.id)
+        elif _RPC_REPLY.match(topic):
+            self.core.limits.check(device.id)
+        elif topic == CLAIM:
+            self.core.limits.check(device.id)
+            self.core.claim(device, body)
+        elif topic.startswith(_NUMBERED):
+            raise values.Malformed("no number at its end")
         return True
 
     def _after(self, device: Device, topic: str, body: bytes) -> None:
         asked = _ATTRIBUTE_REQUEST.match(topic)
         if asked:
             document = values.document(body)
-            answer = self.core.requested_attributes(device, document.get("clientKeys"), document.get("sharedKeys"))
+            wanted = [values.text(document, member) for member in ("clientKeys", "sharedKeys")]
+            if any("" in keys.split(",") for keys in wanted if keys is not None):
+                return  # an empty key: acknowledged, and no answer (contract 6)
             prefix = "v1/devices/me/attributes/response" if topic.startswith("v1") else "v2/a/res"
+            answer = self.core.requested_attributes(device, *wanted)
             self._answer(f"{prefix}/{asked[1]}", f"{prefix}/+", json.dumps(answer).encode())
         replied = _RPC_REPLY.match(topic)
         if replied:
-            with contextlib.suppress(ValueError):
-                self.core.rpc_reply(device, int(replied[1]), json.loads(body))
+            self.core.rpc_reply(device, int(replied[1]), values.json_or_text(body))
         called = _RPC_REQUEST.match(topic)
         if called:
-            self._client_rpc(called, values.document(body))
+            document = values.document(body)
+            self._spawn(self._client_rpc(called, values.text(document, "method") or "", document.get("params")))
 
-    def _client_rpc(self, called: re.Match[str], document: dict[str, Any]) -> None:
-        if document["method"] == "getSessionLimits" and called[1].startswith("v1"):
-            answer: Any = session_limits()
+    async def _client_rpc(self, called: re.Match[str], method: str, params: Any) -> None:
+        if method == SESSION_LIMITS and called[1].startswith("v1"):
+            answer: Any = session_limits(self.core.limits)
         else:
-            # No rule chain answers here: what ThingsBoard says after its time-out.
-            answer = {"error": "timeout"}
+            answer = await self.core.device_call(method, values.plain(params))
         prefix = called[1].replace("request", "response").replace("req", "res")
         self._answer(f"{prefix}/{called[2]}", f"{prefix}/+", json.dumps(answer).encode())
 

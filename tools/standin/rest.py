@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from typing import Any
 
 from aiohttp import web
 
-from .core import RPC_TIMEOUT, Core
+from .core import RPC_LEAST, RPC_TIMEOUT, Core, RpcError
 from .registry import (
     Credentials,
     Device,
@@ -204,25 +203,31 @@ class Rest:
 
     async def delete_attributes(self, request: web.Request) -> web.Response:
         """?keys=a,b: remove them."""
-        names = request.query["keys"].split(",")
-        self.registry.delete_attributes(self._device(request).id, request.match_info["scope"], names)
+        device, scope, names = self._device(request), request.match_info["scope"], request.query["keys"].split(",")
+        if scope == "SHARED_SCOPE":
+            self.core.delete_shared(device, names)
+        else:
+            self.registry.delete_attributes(device.id, scope, names)
         return web.Response()
 
     async def rpc_oneway(self, request: web.Request) -> web.Response:
-        """Send an RPC request without waiting for the reply."""
-        document = await request.json()
-        self.core.rpc(self._device(request), document["method"], document.get("params"))
-        return web.Response()
+        """Send an RPC request; done when the device has got it."""
+        return await self._rpc(request, oneway=True)
 
     async def rpc_twoway(self, request: web.Request) -> web.Response:
-        """Send an RPC request and wait for the reply: 504 after the time-out."""
-        document = await request.json()
-        rpc = self.core.rpc(self._device(request), document["method"], document.get("params"))
-        seconds = document.get("timeout", RPC_TIMEOUT * 1000) / 1000
+        """Send an RPC request and wait for the reply."""
+        return await self._rpc(request, oneway=False)
+
+    async def _rpc(self, request: web.Request, oneway: bool) -> web.Response:
+        document, device = await request.json(), self._device(request)
+        # At least 5 s, scaled as the server's other waits; 409 when the device never got it, 504 when it did.
+        seconds = max(RPC_LEAST, document.get("timeout", RPC_TIMEOUT * 1000) / 1000) * self.core.scale
+        rpc = self.core.rpc(device, document["method"], document.get("params"), seconds, oneway)
         try:
-            return web.json_response(await asyncio.wait_for(rpc.reply, seconds))
-        except TimeoutError:
-            return web.Response(status=504)
+            reply = await rpc.reply
+        except RpcError as e:
+            return web.Response(status=504 if e.was_sent else 409)
+        return web.Response() if oneway else web.json_response(reply)
 
     def _device(self, request: web.Request, device_id: str | None = None) -> Device:
         device = self.registry.device_by_id(device_id or request.match_info["id"])

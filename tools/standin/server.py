@@ -20,8 +20,9 @@ from OpenSSL import SSL
 
 from . import authentication, coap
 from .certificates import Authority, Pair
-from .core import RPC_TIMEOUT, Core, Event
+from .core import RPC_TIMEOUT, Core, Event, Fate, RpcError
 from .http import DeviceApi
+from .limits import Limits
 from .mqtt import Connection
 from .provisioning import ALLOW_CREATE
 from .registry import Credentials, Device, Profile, Registry, access_token, new_id
@@ -58,6 +59,7 @@ class Standin:
         tls: bool = False,
         ca_file: Path | None = None,
         newest_tls: str = "1.3",
+        limits: Limits | None = None,
         scale: float = 1.0,
         database: str = ":memory:",
         on_event: Callable[[Event], None] | None = None,
@@ -82,6 +84,8 @@ class Standin:
         self._on_event = on_event
         self._happened = threading.Condition()
         self.core = Core(self.registry, RELEASES[release], scale, self._say)
+        self.core.limits = limits or self.core.limits
+        self.core.restart = self._restart_soon
         self.coap = coap.DeviceApi(self.core)
         self._loop = asyncio.new_event_loop()
         self._thread: threading.Thread | None = None
@@ -202,14 +206,63 @@ class Standin:
         device = self.device(name)
         self._do(lambda: self.core.set_shared(device, values))
 
+    def delete_shared(self, name: str, names: list[str]) -> None:
+        """Remove shared attributes; a subscribed device hears of it."""
+        device = self.device(name)
+        self._do(lambda: self.core.delete_shared(device, names))
+
     def rpc(self, name: str, method: str, params: Any = None, timeout: float = RPC_TIMEOUT) -> Any:
         """Call a method on a device and return its reply; TimeoutError."""
         device = self.device(name)
 
         async def call() -> Any:
-            return await asyncio.wait_for(self.core.rpc(device, method, params).reply, timeout)
+            return await self.core.rpc(device, method, params, timeout).reply
 
-        return self._call(call())
+        try:
+            return self._call(call())
+        except RpcError as e:
+            raise TimeoutError(f"{method}: {e}") from None
+
+    @property
+    def methods(self) -> dict[str, Callable[[Any], Any]]:
+        """What answers client-side RPC, as a rule chain would: a function of params by each method's name."""
+        return self.core.methods
+
+    def set_limits(self, limits: Limits) -> None:
+        """Change the rate limits of every device, with full buckets."""
+
+        def change() -> None:
+            self.core.limits = limits
+
+        self._do(change)
+
+    # Faults of the server itself; faults.py has those of the network
+
+    def next_answers(self, *fates: str | Fate) -> None:
+        """Plan what becomes of the next answers to provisioning requests; the server's work is done all the same."""
+        self._plan("provision", fates)
+
+    def next_acknowledgements(self, *fates: str | Fate) -> None:
+        """Plan what becomes of the next acknowledgements of telemetry and attributes; they are stored all the same."""
+        self._plan("telemetry", fates)
+
+    def restart(self, seconds: float = 0) -> None:
+        """Stop, be away for a while, and start on the same ports with the same registry."""
+        self.stop()
+        time.sleep(seconds)
+        self.start()
+
+    def _plan(self, step: str, fates: tuple[str | Fate, ...]) -> None:
+        planned = [Fate(fate) if isinstance(fate, str) else fate for fate in fates]
+        self._do(lambda: self.core.fates[step].extend(planned))
+
+    def _restart_soon(self, seconds: float) -> None:
+        async def restart() -> None:
+            await self._stop()
+            await asyncio.sleep(seconds)
+            await self._start()
+
+        self._restarting = self._loop.create_task(restart())
 
     @property
     def provision_requests(self) -> list[str]:
@@ -279,6 +332,7 @@ class Standin:
             tls.abort()
 
     async def _stop(self) -> None:
+        self.core.forget_calls()
         for stop in self._stops:
             await stop()
         self._stops = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -53,6 +54,27 @@ def document(body: bytes) -> Any:
         raise Malformed(str(e)) from e
 
 
+def json_or_text(body: bytes) -> Any:
+    """The parsed JSON of an RPC reply, or its text when it is none."""
+    reply = body.decode("utf-8", "replace")
+    try:
+        return json.loads(reply)
+    except ValueError:
+        return reply
+
+
+def text(doc: dict[str, Any], member: str) -> str | None:
+    """A member as text, as Gson gives it: None when it is missing, Malformed for null, objects and longer lists."""
+    if member not in doc:
+        return None
+    value = doc[member]
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if value is None or isinstance(value, (dict, list)):
+        raise Malformed(f"{member} is not a text")
+    return ("true" if value else "false") if isinstance(value, bool) else str(value)
+
+
 def typed(value: Any) -> Any:
     """What the server stores for a parsed JSON value; None is skipped."""
     if isinstance(value, gson.Number):
@@ -63,7 +85,7 @@ def typed(value: Any) -> Any:
             return _integer(value)
         return float(value) if re.fullmatch(r"-?\d*\.\d+", value) else value
     if isinstance(value, (dict, list)):
-        return _plain(value)
+        return plain(value)
     return value
 
 
@@ -101,9 +123,10 @@ def _integer(text: str) -> Any:
     return value if -(2**63) <= value < 2**63 else text
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A parsed value with its numbers as numbers."""
     if isinstance(value, dict):
-        return {name: _plain(v) for name, v in value.items()}
+        return {name: plain(v) for name, v in value.items()}
     if isinstance(value, list):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     return _number(value) if isinstance(value, gson.Number) else value
