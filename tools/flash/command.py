@@ -1,0 +1,208 @@
+"""`firstboot flash` and `firstboot ledger`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..build import FIRMWARE, BuildError, firmware
+from ..config import checked, read
+from ..console import Failed, Json, err, fail, out, print_json
+from ..vm import VmError
+from . import chip
+from .fleet import Outcome, Show, flash
+from .ledger import Ledger
+from .mask import Mask
+from .ports import Port, choose
+from .work import Plan
+
+app = typer.Typer()
+ledger_app = typer.Typer()
+
+LEDGER = Path("flash-ledger.sqlite")
+_COLOURS = {"provisioned": "green", "flashed": "green", "already done": "green", "interrupted": "yellow"}
+
+LedgerFile = Annotated[Path, typer.Option("--ledger", help="SQLite file: what was flashed when, with what result.")]
+
+
+@app.command()
+def flash_boards(
+    config: Annotated[Path, typer.Option(help="The boards' config.json.")] = Path("config.json"),
+    app_file: Annotated[Path, typer.Option("--app", help="The boards' app.py.")] = FIRMWARE / "app.py",
+    more: Annotated[
+        list[str] | None, typer.Option("--file", metavar="FILE[:PATH]", help="One file more, by default into /.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All attached boards.")] = False,
+    serial: Annotated[list[str] | None, typer.Option(help="A board by its USB serial number; again for more.")] = None,
+    port: Annotated[list[str] | None, typer.Option(help="A board by its port; again for more.")] = None,
+    micropython: Annotated[
+        Path | None, typer.Option(help="MicroPython itself first: .bin (ESP32) or .uf2 (RP2040, RP2350).")
+    ] = None,
+    erase: Annotated[bool, typer.Option(help="Erase an ESP32 wholly before: identity and files too.")] = False,
+    drive: Annotated[Path | None, typer.Option(help="The UF2 drive of a board in its boot ROM.")] = None,
+    source: Annotated[bool, typer.Option("--source", help="firstboot as .py instead of .mpy.")] = False,
+    frozen: Annotated[bool, typer.Option("--frozen", help="firstboot is in the boards' MicroPython already.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Leave boards alone that the ledger knows as done.")] = False,
+    follow: Annotated[float, typer.Option(help="Seconds for a board to reach the server; 0: don't wait.", min=0)] = 60,
+    patience: Annotated[float, typer.Option(help="Seconds for a board to answer.", min=0.5)] = 10,
+    jobs: Annotated[int, typer.Option(help="Boards at a time.", min=1)] = 32,
+    ledger: LedgerFile = LEDGER,
+    as_json: Json = False,
+) -> None:
+    """Flash boards: files that differ are copied, verified by hash, and each board is followed to its first telemetry.
+
+    Boards are named by USB serial number. One that fails stops no other; exit code 1 when any did. What is done goes
+    into the ledger, and the same command again goes on where it was.
+
+    firstboot flash
+    firstboot flash --all --micropython ESP32_GENERIC-20250911-v1.26.1.bin --erase
+    firstboot flash --serial e6614864d3417f36 --config pilot.json
+    """
+    document = read(config)
+    flat = checked(document, config)
+    image = chip.Image.of(micropython) if micropython else None
+    files = _files(config, flat, app_file, more or [], source, frozen)
+    ports = choose(port or [], serial or [], every)
+    if drive and len(ports) > 1:
+        fail("--drive is one board's, and several are named", "name one with --serial or --port")
+    plan = Plan(
+        files=files,
+        name=flat["provision.name"],
+        mask=Mask(document),
+        micropython=image,
+        erase=erase,
+        drive=drive,
+        follow=follow,
+        patience=patience,
+        reuse=resume,
+    )
+    book = Ledger(ledger)
+    try:
+        with _Bars(err()) as bars:
+            outcomes = flash(ports, plan, book, jobs, bars)
+    finally:
+        book.close()
+    if as_json:
+        print_json({"boards": [outcome.as_document() for outcome in outcomes]})
+    else:
+        _print(outcomes)
+    if not all(outcome.good for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+@ledger_app.command()
+def show_ledger(ledger: LedgerFile = LEDGER, as_json: Json = False) -> None:
+    """Show the ledger: what was flashed onto which board, when, and what came of it.
+
+    firstboot ledger
+    firstboot ledger --json
+    """
+    if not ledger.exists():
+        fail(f"there is no {ledger}", "`firstboot flash` makes it")
+    book = Ledger(ledger)
+    entries = book.entries()
+    book.close()
+    if as_json:
+        print_json(entries)
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("when (UTC)", "board", "name", "micropython", "firmware", "result", ""):
+        table.add_column(title, overflow="fold")
+    for entry in entries:
+        result = entry["result"]
+        shown = f"[{_COLOURS.get(result, 'red')}]{result}[/]"
+        at = f"at {entry['step']}: " if result not in _COLOURS and entry["step"] else ""
+        when = entry["at"][:19].replace("T", " ")
+        cells = (when, entry["board"], entry["name"], entry["micropython"], entry["firmware"])
+        table.add_row(*map(escape, cells), shown, escape(at + entry["detail"]))
+    out().print(table, soft_wrap=False)
+
+
+def _files(
+    config: Path, flat: dict[str, Any], app_file: Path, more: list[str], source: bool, frozen: bool
+) -> dict[str, bytes]:
+    try:
+        files = firmware(mpy=not source, strip=True)
+    except (BuildError, VmError) as e:
+        raise Failed(f"firstboot can't be compiled: {e}", "--source copies it as it is") from e
+    if frozen:
+        files = {"/main.py": files["/main.py"]}
+    files["/config.json"] = config.read_bytes()
+    files["/app.py"] = _read(app_file)
+    # Files that the config names come along from beside it.
+    for name in ("tls.ca", "x509.cert", "x509.key"):
+        beside = config.parent / str(flat.get(name) or "").lstrip("/")
+        if beside.is_file():
+            files["/" + str(flat[name]).lstrip("/")] = beside.read_bytes()
+    for text in more:
+        local, _, place = text.partition(":")
+        files["/" + (place or Path(local).name).lstrip("/")] = _read(Path(local))
+    return files
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as e:
+        raise Failed(f"{path} can't be read: {e.strerror}") from e
+
+
+class _Bars(Show):
+    """A progress bar a board on a terminal; elsewhere a line a board when it is through."""
+
+    def __init__(self, console: Any) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self.console = console
+        self.bars = Progress(
+            TextColumn("{task.description}"), BarColumn(24), TextColumn("{task.fields[step]}"), TimeElapsedColumn(),
+            console=console, disable=not console.is_terminal,
+        )  # fmt: skip
+        self.tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> _Bars:
+        self.bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bars.stop()
+
+    def begin(self, ports: list[Port]) -> None:
+        from rich.markup import escape
+
+        for port in ports:
+            self.tasks[port.device] = self.bars.add_task(escape(port.name), total=100, step="waiting")
+
+    def progress(self, port: Port, percent: float, step: str) -> None:
+        self.bars.update(self.tasks[port.device], completed=percent, step=step)
+
+    def end(self, outcome: Outcome) -> None:
+        shown = f"[{_COLOURS.get(outcome.result, 'red')}]{outcome.result}[/]"
+        task = self.tasks[outcome.port.device]
+        self.bars.update(task, step=shown, **({"completed": 100} if outcome.good else {}))
+        self.bars.stop_task(task)
+        if not self.console.is_terminal:
+            self.console.print(f"{outcome.port.name}: {shown} after {outcome.seconds:.1f} s")
+
+
+def _print(outcomes: list[Outcome]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("board", "name", "files", "result", ""):
+        table.add_column(title, overflow="fold")
+    for one in outcomes:
+        shown = f"[{_COLOURS.get(one.result, 'red')}]{one.result}[/]"
+        detail = f"at {one.step}: {one.detail}" if one.detail else f"in {one.seconds:.1f} s"
+        hint = f"\n[dim]-> {escape(one.hint)}[/]" if one.hint else ""
+        table.add_row(escape(one.port.name), escape(one.work.name), str(one.work.copied), shown, escape(detail) + hint)
+    console = out()
+    console.print(table, soft_wrap=False)
+    good = sum(one.good for one in outcomes)
+    console.print(f"{good} of {len(outcomes)} boards done", style="green" if good == len(outcomes) else "bold red")

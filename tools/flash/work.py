@@ -1,0 +1,257 @@
+"""What is done to one board, step by step; each step leaves a board that the next run can go on with."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import chip
+from .mask import Mask
+from .ports import Port
+from .talk import BoardFailed, Facts, Talk
+
+_OLDEST = (1, 23, 0)
+_MPY = 6  # version of the .mpy format; what firstboot ships is 6.3 or older, without native code
+_OURS = ("/lib/firstboot", "/lib/umqtt")  # files of an older firstboot are removed here, and nowhere else
+_LAST = ("/config.json", "/main.py")  # so that a board which was cut off does not start half of it
+_DEAF = 5  # s without a word of firstboot's after which the board is started again
+_BACK = 15  # s for a port to come back
+_bootrom = threading.Lock()  # one board at a time: drives don't tell which board they are
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every board is to get. `name`: the template of its name. `secrets`: what no text may show."""
+
+    files: dict[str, bytes]
+    name: str = "{board}-{mac}"
+    mask: Mask = field(default_factory=Mask)
+    micropython: chip.Image | None = None
+    erase: bool = False
+    drive: Path | None = None
+    follow: float = 60  # s until it must have reported to the server; 0: don't wait
+    patience: float = 10
+    reuse: bool = False  # a board that the ledger knows as done, and that has these files, is left alone
+    esptool: tuple[str, ...] = chip.ESPTOOL
+
+    @property
+    def firmware(self) -> str:
+        """Digest of the files but the config: its secrets could be guessed from one."""
+        digest = hashlib.sha256()
+        for path, data in sorted(self.files.items()):
+            if path != "/config.json":
+                digest.update(f"{path} {hashlib.sha256(data).hexdigest()}\n".encode())
+        return digest.hexdigest()[:16]
+
+
+@dataclass
+class Progress:
+    """How far a board is: told to `changed` at every step. `at` counts from 0 to 1 within the step."""
+
+    changed: Callable[[str, float], None]
+
+    def step(self, name: str, at: float = 0.0) -> None:
+        """The board is at this step."""
+        self.changed(name, at)
+
+
+@dataclass
+class Result:
+    """What was learnt of a board, step by step, and what came of it."""
+
+    facts: Facts | None = None
+    name: str = ""
+    copied: int = 0
+    provisioned: float = 0.0  # s from reset to the first telemetry that the server acknowledged
+    done: str = ""  # "provisioned", "flashed" or "already done"
+
+
+class Work:
+    """One board: `run()` does it all, and raises BoardFailed at the first thing that can't be done."""
+
+    def __init__(
+        self,
+        port: Port,
+        plan: Plan,
+        progress: Progress,
+        stop: threading.Event,
+        known: Callable[[str], dict[str, Any] | None] = lambda uid: None,
+    ) -> None:
+        self.port = port
+        self.plan = plan
+        self.progress = progress
+        self.stop = stop
+        self.known = known
+        self.result = Result()
+
+    def run(self) -> Result:
+        """Flash, verify, reset, follow."""
+        plan = self.plan
+        if plan.micropython:
+            self._micropython(plan.micropython)
+        with Talk(self.port.device, plan.patience, self.stop) as talk:
+            facts = self._connect(talk)
+            missing, stale = self._compare(talk)
+            if plan.reuse and not missing and not stale and self._is_done(facts):
+                talk.reset()
+                return self._end("already done")
+            self._copy(talk, facts, missing, stale)
+            self._verify(talk)
+            self.result.name = talk.name(plan.name)
+            began = time.monotonic()
+            self.progress.step("reset")
+            talk.reset()
+            if not plan.follow:
+                return self._end("flashed")
+            self._follow(talk)
+            self.result.provisioned = time.monotonic() - began
+            return self._end("provisioned")
+
+    def _end(self, done: str) -> Result:
+        self.result.done = done
+        return self.result
+
+    def _micropython(self, image: chip.Image) -> None:
+        def progress(at: float) -> None:
+            self.progress.step("micropython", at)
+
+        progress(0)
+        if image.board.port == "esp32":
+            chip.esptool(self.port.device, image, self.plan.erase, progress, self.stop, self.plan.esptool)
+            return
+        with _bootrom:
+            known = chip.drives()
+            drive = self.plan.drive
+            if drive is None:
+                with Talk(self.port.device, self.plan.patience, self.stop) as talk:
+                    talk.interrupt()
+                    image.check(talk.facts().machine)
+                    talk.reset("machine.bootloader()")
+                drive = chip.wait_for_drive(known, self.stop)
+            chip.copy_uf2(drive, image, progress)
+            with Talk(self.port.device, self.plan.patience, self.stop).open(wait=30):
+                pass  # the port is there again, so this board is through
+
+    def _connect(self, talk: Talk) -> Facts:
+        self.progress.step("connect")
+        talk.interrupt()
+        facts = self.result.facts = talk.facts()
+        version = ".".join(map(str, facts.micropython))
+        hint = "flash a newer one with --micropython FILE"
+        if facts.micropython < _OLDEST:
+            raise BoardFailed(f"MicroPython {version} is too old, firstboot needs 1.23", hint)
+        if facts.mpy and facts.mpy & 0xFF != _MPY and any(path.endswith(".mpy") for path in self.plan.files):
+            raise BoardFailed(f"MicroPython {version} takes .mpy files of another format", "copy sources with --source")
+        if self.plan.micropython:
+            self.plan.micropython.check(facts.machine)
+        return facts
+
+    def _compare(self, talk: Talk) -> tuple[list[str], list[str]]:
+        """Files that the board lacks or has otherwise, and those of firstboot's own that it must not have."""
+        self.progress.step("compare")
+        files = self.plan.files
+        there = talk.hashes(list(files))
+        missing = [path for path in files if there.get(path) != hashlib.sha256(files[path]).hexdigest()]
+        missing.sort(key=lambda path: (_LAST.index(path) if path in _LAST else -1, path))
+        stale = [path for path in talk.files(list(_OURS)) if path not in files] if self._has_firmware() else []
+        return missing, stale
+
+    def _has_firmware(self) -> bool:
+        return any(path.startswith(_OURS[0]) for path in self.plan.files)
+
+    def _is_done(self, facts: Facts) -> bool:
+        entry = self.known(facts.uid)
+        done = entry and entry["result"] in ("provisioned", "already done") and entry["firmware"] == self.plan.firmware
+        if done and entry:
+            self.result.name = entry["name"]
+        return bool(done)
+
+    def _copy(self, talk: Talk, facts: Facts, missing: list[str], stale: list[str]) -> None:
+        for path in stale:
+            talk.remove(path)
+        files = self.plan.files
+        need = sum(-(-len(files[path]) // facts.block) * facts.block for path in missing)
+        total = sum(len(files[path]) for path in missing)
+        # Files that are replaced give room back, but only afterwards: littlefs writes the new one first.
+        if need > facts.free:
+            raise BoardFailed(
+                f"{need // 1024} KiB are to be written, and {facts.free // 1024} KiB are free on the board",
+                "remove files from it (mpremote fs rm), or freeze firstboot into MicroPython",
+            )
+        before = 0
+        for path in missing:
+            talk.write(path, files[path], lambda done, b=before: self.progress.step("copy", (b + done) / total))  # type: ignore[misc]
+            before += len(files[path])
+        self.result.copied = len(missing)
+
+    def _verify(self, talk: Talk) -> None:
+        self.progress.step("verify")
+        missing, _ = self._compare(talk)
+        if not missing:
+            return
+        # A serial line has no checksum: one more try, then it is the board's or the cable's fault.
+        self.progress.step("repair")
+        for path in missing:
+            talk.write(path, self.plan.files[path])
+        missing, _ = self._compare(talk)
+        if missing:
+            raise BoardFailed(
+                f"verify: {', '.join(missing[:3])} came out different", "try another cable; else its flash is bad"
+            )
+
+    def _follow(self, talk: Talk) -> None:
+        self.progress.step("follow")
+        log, end = Log(), time.monotonic() + self.plan.follow
+        while (left := end - time.monotonic()) > 0:
+            try:
+                self._listen(talk, log, min(left, _DEAF))
+                if not log.first and not log.sending:
+                    # Its first words were spoken before the port was back. A soft reset keeps the port.
+                    talk.restart()
+            except BoardFailed:
+                # Where the chip is the USB device itself, the port goes with a reset, and comes back.
+                talk.close()
+                talk.open(wait=min(left, _BACK))
+            if log.refused:
+                raise BoardFailed(f"the board refuses its config: {log.refused}", "mend it: firstboot config check")
+            if log.sending:
+                return
+        raise BoardFailed(
+            f"flashed, but it did not reach the server within {self.plan.follow:g} s; it last said: "
+            f"{self.plan.mask(log.last) or 'nothing'}",
+            "it keeps trying by itself; `firstboot monitor` shows how",
+        )
+
+    def _listen(self, talk: Talk, log: Log, seconds: float) -> None:
+        for line in talk.lines(seconds):
+            log.take(line)
+            if log.verified:
+                self.progress.step("follow", 0.5)
+            if log.sending or log.refused:
+                return
+
+
+class Log:
+    """What the log of a board that starts has told so far."""
+
+    def __init__(self) -> None:
+        self.first = self.verified = self.sending = False
+        self.last = self.refused = self._config = ""
+
+    def take(self, line: str) -> None:
+        """One line more; an empty one says nothing."""
+        text = re.sub(r"^ *[\d.]+ ", "", line).strip()
+        self.last = text or self.last
+        self.first |= text.startswith("firstboot on")
+        self.verified |= text.startswith("identity: verified")
+        self.sending |= text.startswith("telemetry: acknowledged")
+        if text.startswith("config: waiting for"):
+            self.refused = self._config or text
+        elif text.startswith("config:"):
+            self._config = text.removeprefix("config: ")
