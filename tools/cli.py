@@ -20,6 +20,8 @@ from .console import Failed, show_failed
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "config": (".config.command", "Before flashing", "Write, check and explain config.json."),
     "image": (".image.command", "Flashing", "Make one file with everything for a factory to flash, and look into one."),
+    "flash": (".flash.command", "Flashing", "Flash boards, many at once, and follow each to its first telemetry."),
+    "ledger": (".flash.history", "Flashing", "Show what was flashed onto which board, when, and what came of it."),
     "standin": (
         ".standin.__main__",
         "Without a board",

@@ -116,7 +116,9 @@ def esptool(
     command = [*program, "--port", os.path.realpath(port), "--chip", image.mcu, "--baud", str(_BAUD), "write-flash"]
     command += ["--erase-all"] if erase else []
     command += [hex(image.board.firmware), str(image.path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as run:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as run:
         killer = threading.Timer(seconds, run.kill)
         killer.start()
         assert run.stdout is not None

@@ -1,4 +1,4 @@
-"""`firstboot flash` and `firstboot ledger`."""
+"""`firstboot flash`."""
 
 from __future__ import annotations
 
@@ -13,18 +13,13 @@ from ..console import Failed, Json, err, fail, out, print_json
 from ..vm import VmError
 from . import chip
 from .fleet import Outcome, Show, flash
+from .history import COLOURS, LEDGER, LedgerFile
 from .ledger import Ledger
 from .mask import Mask
 from .ports import Port, choose
 from .work import Plan
 
 app = typer.Typer()
-ledger_app = typer.Typer()
-
-LEDGER = Path("flash-ledger.sqlite")
-_COLOURS = {"provisioned": "green", "flashed": "green", "already done": "green", "interrupted": "yellow"}
-
-LedgerFile = Annotated[Path, typer.Option("--ledger", help="SQLite file: what was flashed when, with what result.")]
 
 
 @app.command()
@@ -92,37 +87,6 @@ def flash_boards(
         raise typer.Exit(1)
 
 
-@ledger_app.command()
-def show_ledger(ledger: LedgerFile = LEDGER, as_json: Json = False) -> None:
-    """Show the ledger: what was flashed onto which board, when, and what came of it.
-
-    firstboot ledger
-    firstboot ledger --json
-    """
-    if not ledger.exists():
-        fail(f"there is no {ledger}", "`firstboot flash` makes it")
-    book = Ledger(ledger)
-    entries = book.entries()
-    book.close()
-    if as_json:
-        print_json(entries)
-        return
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for title in ("when (UTC)", "board", "name", "micropython", "firmware", "result", ""):
-        table.add_column(title, overflow="fold")
-    for entry in entries:
-        result = entry["result"]
-        shown = f"[{_COLOURS.get(result, 'red')}]{result}[/]"
-        at = f"at {entry['step']}: " if result not in _COLOURS and entry["step"] else ""
-        when = entry["at"][:19].replace("T", " ")
-        cells = (when, entry["board"], entry["name"], entry["micropython"], entry["firmware"])
-        table.add_row(*map(escape, cells), shown, escape(at + entry["detail"]))
-    out().print(table, soft_wrap=False)
-
-
 def _files(
     config: Path, flat: dict[str, Any], app_file: Path, more: list[str], source: bool, frozen: bool
 ) -> dict[str, bytes]:
@@ -182,9 +146,9 @@ class _Bars(Show):
         self.bars.update(self.tasks[port.device], completed=percent, step=step)
 
     def end(self, outcome: Outcome) -> None:
-        shown = f"[{_COLOURS.get(outcome.result, 'red')}]{outcome.result}[/]"
+        shown = f"[{COLOURS.get(outcome.result, 'red')}]{outcome.result}[/]"
         task = self.tasks[outcome.port.device]
-        self.bars.update(task, step=shown, **({"completed": 100} if outcome.good else {}))
+        self.bars.update(task, step=shown, completed=100 if outcome.good else None)
         self.bars.stop_task(task)
         if not self.console.is_terminal:
             self.console.print(f"{outcome.port.name}: {shown} after {outcome.seconds:.1f} s")
@@ -196,9 +160,9 @@ def _print(outcomes: list[Outcome]) -> None:
 
     table = Table(box=None, pad_edge=False)
     for title in ("board", "name", "files", "result", ""):
-        table.add_column(title, overflow="fold")
+        table.add_column(title, overflow="fold", no_wrap=bool(title))
     for one in outcomes:
-        shown = f"[{_COLOURS.get(one.result, 'red')}]{one.result}[/]"
+        shown = f"[{COLOURS.get(one.result, 'red')}]{one.result}[/]"
         detail = f"at {one.step}: {one.detail}" if one.detail else f"in {one.seconds:.1f} s"
         hint = f"\n[dim]-> {escape(one.hint)}[/]" if one.hint else ""
         table.add_row(escape(one.port.name), escape(one.work.name), str(one.work.copied), shown, escape(detail) + hint)

@@ -21,8 +21,8 @@ _STEPS = {
     "connect": 30,
     "compare": 35,
     "copy": 40,
-    "verify": 80,
-    "repair": 85,
+    "repair": 80,
+    "verify": 84,
     "reset": 88,
     "follow": 90,
     "": 100,
@@ -85,9 +85,7 @@ def percent(step: str, at: float) -> float:
     return begins + (ends - begins) * at
 
 
-def flash(
-    ports: list[Port], plan: Plan, ledger: Ledger, jobs: int = 32, show: Show | None = None
-) -> list[Outcome]:
+def flash(ports: list[Port], plan: Plan, ledger: Ledger, jobs: int = 32, show: Show | None = None) -> list[Outcome]:
     """Flash all the boards, up to `jobs` at a time. One that fails stops no other.
 
     Ctrl-C stops them at the next wait: what was done is in the ledger, and the next run goes on from there.

@@ -1,5 +1,48 @@
-"""`firstboot ledger`: the command of that name, where the table of commands finds it."""
+"""`firstboot ledger`: what was flashed onto which board, when, and what came of it."""
 
-from .command import ledger_app as app
+from __future__ import annotations
 
-__all__ = ["app"]
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..console import Json, fail, out, print_json
+from .ledger import Ledger
+
+app = typer.Typer()
+
+LEDGER = Path("flash-ledger.sqlite")
+LedgerFile = Annotated[Path, typer.Option("--ledger", help="SQLite file: what was flashed when, with what result.")]
+COLOURS = {"provisioned": "green", "flashed": "green", "already done": "green", "interrupted": "yellow"}
+
+
+@app.command()
+def show_ledger(ledger: LedgerFile = LEDGER, as_json: Json = False) -> None:
+    """Show the ledger: what was flashed onto which board, when, and what came of it.
+
+    firstboot ledger
+    firstboot ledger --json
+    """
+    if not ledger.exists():
+        fail(f"there is no {ledger}", "`firstboot flash` makes it")
+    book = Ledger(ledger)
+    entries = book.entries()
+    book.close()
+    if as_json:
+        print_json(entries)
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("when (UTC)", "board", "name", "result", ""):
+        table.add_column(title, overflow="fold", no_wrap=bool(title))
+    for entry in entries:
+        result = entry["result"]
+        shown = f"[{COLOURS.get(result, 'red')}]{result}[/]"
+        at = f"at {entry['step']}: " if result not in COLOURS and entry["step"] else ""
+        when = entry["at"][:19].replace("T", " ")
+        detail = at + entry["detail"] if entry["detail"] else f"MicroPython {entry['micropython']}"
+        table.add_row(when, escape(entry["board"]), escape(entry["name"]), shown, escape(detail))
+    out().print(table, soft_wrap=False)

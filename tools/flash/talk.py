@@ -22,20 +22,24 @@ from mpremote.transport import TransportError, TransportExecError
 transport_serial.print = lambda *_: None  # type: ignore[attr-defined]
 
 _CHUNK = 1024  # bytes of a file in one command
-_SILENT = "is another program talking to it, or is it not MicroPython? Press its reset button; --micropython FILE flashes it"
+_SILENT = (
+    "is another program talking to it, or is it not MicroPython? Press its reset button; --micropython FILE flashes it"
+)
 
-# Run on the board. `w` is firstboot's watchdog where it runs one: it can't be stopped, so it is fed from here.
+# Run on the board. `dog` is firstboot's watchdog where it runs one: it can't be stopped, so it is fed from here.
 _FACTS = """
 import sys, os
-w = sys.modules.get("firstboot.wait")
-w = w and w.watchdog
+dog = sys.modules.get("firstboot.wait")
+dog = dog and dog.watchdog
 def facts():
     import machine
     from binascii import hexlify
     s = os.statvfs("/")
     u = os.uname()
     v = sys.implementation
-    return (u[4], tuple(v[1][:3]), getattr(v, "_mpy", 0), hexlify(machine.unique_id()).decode(), s[0], s[0] * s[3], bool(w))
+    mpy = getattr(v, "_mpy", 0)
+    uid = hexlify(machine.unique_id()).decode()
+    return (u[4], tuple(v[1][:3]), mpy, uid, s[0], s[0] * s[3], bool(dog))
 """
 _HASHES = """
 def hashes(paths):
@@ -54,7 +58,7 @@ def hashes(paths):
             print(hexlify(h.digest()).decode())
         except OSError:
             print("-")
-        w and w.feed()
+        dog and dog.feed()
 """
 _TREE = """
 def tree(path):
@@ -76,6 +80,10 @@ class BoardFailed(Exception):
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+
+
+class Gone(BoardFailed):
+    """The port vanished: a cable was pulled, or the chip that is the USB device itself was reset."""
 
 
 class Stopped(Exception):
@@ -193,7 +201,7 @@ class Talk:
         def wrote(done: int, _: int) -> None:
             self._extend()
             if self.watched:
-                self._transport.exec("w.feed()")
+                self._transport.exec("dog.feed()")
             progress(done)
 
         with self._told(), self._board_errors(path):
@@ -220,9 +228,9 @@ class Talk:
 
     def reset(self, command: str = "machine.reset()") -> None:
         """Have the board reset itself, as at power-up."""
-        with self._told():
-            self._transport.exec_raw_no_follow(f"import machine\n{command}")
-            self._transport.in_raw_repl = False
+        # Where the chip is the USB device, the port goes with it, at times before the answer.
+        with contextlib.suppress(Gone), self._told():
+            self._transport.exec_raw_no_follow(f"import machine, time\ntime.sleep_ms(50)\n{command}")
         self._rest = b""
 
     def restart(self) -> None:
@@ -295,7 +303,9 @@ class Talk:
             raise self._silent() from e
         except (OSError, termios.error, TypeError) as e:
             if os.path.exists(self.port):
-                raise BoardFailed("the connection broke off", "check cable and USB hub, and run the command again") from e
+                raise BoardFailed(
+                    "the connection broke off", "check cable and USB hub, and run the command again"
+                ) from e
             raise BoardFailed("the board is gone: its cable was pulled", "plug it in and run the command again") from e
         except ValueError as e:
             raise self._silent() from e
@@ -307,7 +317,9 @@ class Talk:
             yield
         except OSError as e:
             if e.errno == errno.ENOSPC:
-                raise BoardFailed(f"the board's file system is full at {path}", "remove files that are not needed") from e
+                raise BoardFailed(
+                    f"the board's file system is full at {path}", "remove files that are not needed"
+                ) from e
             if e.errno == errno.ENOENT:
                 raise FileNotFoundError(e.errno, "is not on the board", path) from e
             raise
@@ -360,11 +372,9 @@ class _Bounded:
 
 def _cannot_open(port: str, error: OSError) -> BoardFailed:
     if error.errno in (errno.EACCES, errno.EPERM):
-        return BoardFailed(
-            f"no permission to open {port}", "sudo usermod -aG dialout $USER, then log out and in again"
-        )
+        return BoardFailed(f"no permission to open {port}", "sudo usermod -aG dialout $USER, then log out and in again")
     if error.errno == errno.EBUSY:
         return BoardFailed(f"{port} is busy", "close the other program that has it open (a terminal, an IDE, mpremote)")
     if error.errno in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
-        return BoardFailed(f"{port} is gone: its cable was pulled", "plug it in and run the command again")
+        return Gone(f"{port} is gone: its cable was pulled", "plug it in and run the command again")
     return BoardFailed(f"{port} can't be opened: {error.strerror}", "plug it out and in again")

@@ -95,8 +95,10 @@ class Work:
         plan = self.plan
         if plan.micropython:
             self._micropython(plan.micropython)
+        self.progress.step("connect")
         with Talk(self.port.device, plan.patience, self.stop) as talk:
             facts = self._connect(talk)
+            self.progress.step("compare")
             missing, stale = self._compare(talk)
             if plan.reuse and not missing and not stale and self._is_done(facts):
                 talk.reset()
@@ -139,7 +141,6 @@ class Work:
                 pass  # the port is there again, so this board is through
 
     def _connect(self, talk: Talk) -> Facts:
-        self.progress.step("connect")
         talk.interrupt()
         facts = self.result.facts = talk.facts()
         version = ".".join(map(str, facts.micropython))
@@ -154,7 +155,6 @@ class Work:
 
     def _compare(self, talk: Talk) -> tuple[list[str], list[str]]:
         """Files that the board lacks or has otherwise, and those of firstboot's own that it must not have."""
-        self.progress.step("compare")
         files = self.plan.files
         there = talk.hashes(list(files))
         missing = [path for path in files if there.get(path) != hashlib.sha256(files[path]).hexdigest()]
@@ -199,6 +199,7 @@ class Work:
         self.progress.step("repair")
         for path in missing:
             talk.write(path, self.plan.files[path])
+        self.progress.step("verify")
         missing, _ = self._compare(talk)
         if missing:
             raise BoardFailed(

@@ -23,12 +23,14 @@ class CableFault:
     """What goes wrong with a cable once `after` bytes have gone from the host to the board.
 
     `what`: "unplug": the port is gone and the power with it; "hang": nothing goes either way any more; "garbage":
-    the board's answers come as noise; "flip": wherever `word` comes by, the board gets its last byte changed.
+    the board's answers come as noise; "flip": wherever `word` comes by, the board gets its last byte changed, up to
+    `times` times.
     """
 
     what: str
     after: int = 0
     word: bytes = b"firstboot"
+    times: int = 1 << 30
 
 
 class Cable:
@@ -159,8 +161,9 @@ class Cable:
         if self._is_fault("hang"):
             return b""
         if self.fault and self._is_fault("flip"):
-            word = self.fault.word
-            return data.replace(word, word[:-1] + bytes((word[-1] ^ 1,)))
+            word, left = self.fault.word, self.fault.times
+            self.fault.times -= min(left, data.count(word))
+            return data.replace(word, word[:-1] + bytes((word[-1] ^ 1,)), left)
         return data
 
     def _flush(self) -> None:

@@ -1,0 +1,65 @@
+"""Virtual boards at ports that look like USB ports, for the tests of flash, monitor and doctor."""
+
+import contextlib
+import json
+from types import SimpleNamespace
+
+from typer.testing import CliRunner
+
+from tools.cli import app
+from tools.vboard import Image, VirtualBoard
+
+_USB = {"ESP32_GENERIC": (0x10C4, 0xEA60), "ESP32_GENERIC_S3": (0x303A, 0x4001), "RPI_PICO_W": (0x2E8A, 0x0005)}
+
+
+def firstboot(*arguments):
+    """Run the command-line program."""
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def document(*arguments):
+    """The program's --json, and the exit code."""
+    done = firstboot(*arguments, "--json")
+    assert done.stdout, done.stderr
+    return json.loads(done.stdout), done.exit_code
+
+
+class Box:
+    """Boards plugged into this computer; pyserial's list of ports says so."""
+
+    def __init__(self, folder, monkeypatch):
+        self.folder = folder
+        self.boards = {}
+        self.ports = []
+        monkeypatch.setattr("tools.flash.ports.comports", lambda: list(self.ports))
+
+    def plug(self, serial, kind="ESP32_GENERIC", blocks=256, files=None, **more):
+        """A board more, with an empty flash but for `files`."""
+        image = Image(self.folder / serial).format(blocks)
+        image.put(files or {})
+        board = self.boards[serial] = VirtualBoard(image, kind, **more)
+        self.list(board.serial(), serial, kind)
+        board.start()
+        return board
+
+    def list(self, device, serial, kind="ESP32_GENERIC"):
+        """A port more in the list."""
+        vid, pid = _USB[kind]
+        self.ports.append(
+            SimpleNamespace(device=device, serial_number=serial, vid=vid, pid=pid, product=kind, description=kind)
+        )
+
+    def path(self, serial):
+        """The port of a board."""
+        return self.boards[serial].serial()
+
+
+@contextlib.contextmanager
+def box(folder, monkeypatch):
+    """A box of boards; the power goes off at the end."""
+    found = Box(folder, monkeypatch)
+    try:
+        yield found
+    finally:
+        for board in found.boards.values():
+            board.stop()
