@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Without a board",
         "Put files on a virtual board's flash, list them, and power it up.",
     ),
+    "keys": (".keys.__main__", "For a fleet", "Make a CA, and issue the certificates of boards."),
 }
 
 
