@@ -46,7 +46,12 @@ def _connect(link, packet):
     try:
         link.fill(head)
     except OSError as e:
-        raise LinkError(str(e) + ("" if link.tls else "; is it right that tls.enabled is false?"))
+        hint = ""
+        if not link.tls:
+            hint = "; is it right that tls.enabled is false?"
+        elif link.identity:  # with TLS 1.3, a server that refuses it says so only now
+            hint = "; does the server take this board's certificate?"
+        raise LinkError(str(e) + hint)
     link.seen = time.ticks_ms()
     if head[0] == _TLS_ALERT:
         raise LinkError("server.port speaks TLS, and tls.enabled is false")
