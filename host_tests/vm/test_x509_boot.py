@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from firstboot.store import ASKED, VERIFIED
 from typer.testing import CliRunner
 
 from tools.build import firmware
@@ -24,7 +25,6 @@ from tools.vboard import PowerCut
 
 pytestmark = pytest.mark.vm
 
-ASKED, VERIFIED = 2, 4
 FAST = {"retry": {"first": 0.05, "most": 0.2, "refused": 0.3}, "period": 0.05}
 TORN = ("half", "before", "after")
 TELEMETRY = "telemetry: acknowledged"

@@ -41,7 +41,7 @@ def self_signed(d, name, urandom, now=None, public=None):
     start = _START
     end = _END
     if now and now > _START:
-        start = now - _DAY  # the server's clock may be behind
+        start = (now // _DAY - 1) * _DAY  # from yesterday on: the server's clock may be behind
         end = start + _VALID
     serial = urandom(16)
     name = _name(name)
