@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
+import importlib
 import sys
 from types import ModuleType
 
@@ -12,21 +12,23 @@ from .build import FIRMWARE
 
 @functools.cache
 def board_code(name: str) -> ModuleType:
-    """The module `name` of firmware/firstboot, run on its own: "config", "candidate".
+    """The module firstboot.`name` of the firmware: "config", "candidate"; its functions that need no board work.
 
-    Nothing that it imports or is called stays behind, so that host code meets no module of a board by accident.
+    Nothing of it stays where `import` looks, so that host code meets no module of a board by accident.
     """
-    spec = importlib.util.spec_from_file_location(f"board_code.{name}", FIRMWARE / "firstboot" / f"{name}.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
+    before = {module: sys.modules.pop(module) for module in _of_a_board()}
     micropython = ModuleType("micropython")
     micropython.const = lambda value: value  # type: ignore[attr-defined]
-    before = sys.modules.get("micropython")
     sys.modules["micropython"] = micropython
+    sys.path.insert(0, str(FIRMWARE))
     try:
-        spec.loader.exec_module(module)
+        return importlib.import_module(f"firstboot.{name}")
     finally:
-        del sys.modules["micropython"]
-        if before is not None:
-            sys.modules["micropython"] = before
-    return module
+        sys.path.remove(str(FIRMWARE))
+        for module in _of_a_board():
+            del sys.modules[module]
+        sys.modules.update(before)
+
+
+def _of_a_board() -> list[str]:
+    return [module for module in sys.modules if module.partition(".")[0] in ("micropython", "firstboot")]

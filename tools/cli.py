@@ -19,6 +19,12 @@ from .console import Failed, show_failed
 # name: module in this package, panel of the help, what the help says. In the order in which they are needed.
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "config": (".config.command", "Before flashing", "Write, check and explain config.json."),
+    "profile": (
+        ".profile",
+        "Before flashing",
+        "Make and show device profiles, with their provision keys.",
+    ),
+    "bulk": (".bulk", "Before flashing", "Turn a list of MACs into ThingsBoard's bulk import, and check it."),
     "image": (".image.command", "Flashing", "Make one file with everything for a factory to flash, and look into one."),
     "flash": (".flash.command", "Flashing", "Flash boards, many at once, and follow each to its first telemetry."),
     "ledger": (".flash.history", "Flashing", "Show what was flashed onto which board, when, and what came of it."),

@@ -143,7 +143,7 @@ class Registry:
             self._run("INSERT OR ABORT INTO profile VALUES (?,?,?,?,?,?,?,?)", *row)
         except sqlite3.IntegrityError:
             if self._one("SELECT 1 FROM profile WHERE provision_key=? AND id<>?", profile.key, profile.id):
-                raise RegistryError("a profile with this provision key exists") from None
+                raise RegistryError("Device profile with such provision device key already exists!") from None
             self._run("INSERT OR REPLACE INTO profile VALUES (?,?,?,?,?,?,?,?)", *row)
         return profile
 

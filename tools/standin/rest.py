@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
+from .bulk import bulk_import
 from .core import RPC_LEAST, RPC_TIMEOUT, Core, RpcError
 from .registry import (
     Credentials,
@@ -45,6 +46,7 @@ class Rest:
             web.get("/api/deviceProfiles", self.list_profiles),
             web.get("/api/deviceProfileInfos", self.list_profiles),
             web.post("/api/device", self.save_device),
+            web.post("/api/device/bulk_import", self.bulk_import),
             web.get(device, self.get_device),
             web.delete(device, self.delete_device),
             web.get("/api/tenant/devices", self.list_devices),
@@ -107,6 +109,9 @@ class Rest:
             configuration.get("certificateRegExPattern"),
             bool(configuration.get("allowCreateNewDevicesByX509Certificate")),
         )
+        named = self.registry.profile(name=profile.name)
+        if named and named.id != profile.id:
+            raise RegistryError("Device profile with such name already exists!")
         return web.json_response(_profile(self.registry.add_profile(profile)))
 
     async def get_profile(self, request: web.Request) -> web.Response:
@@ -131,6 +136,10 @@ class Rest:
         token = access_token(request.query.get("accessToken") or random_text())
         device = Device(new_id(), TENANT, profile, document["name"], token, gateway)
         return web.json_response(_device(self.registry.add_device(device)))
+
+    async def bulk_import(self, request: web.Request) -> web.Response:
+        """Create and change many devices from a CSV."""
+        return web.json_response(bulk_import(self.core, await request.json()))
 
     async def get_device(self, request: web.Request) -> web.Response:
         """One device by id."""
