@@ -35,7 +35,7 @@ class _Dial:
             return b"\r\n"
         self.link.begin()
         self.link.wire.open(self.packet)
-        self.packet = b""
+        self.packet = None
         self.answer = self.link.answer()
         return b"HTTP/1.0 200 OK\r\n"
 
