@@ -145,29 +145,29 @@ def test_provisioning_over_a_bad_network(server):
     from firstboot.store import VERIFIED
 
     with BadNetwork(server.coap_port, seed=7252) as network:
-        for n in range(200):
+        for n in range(40):  # test_transports.py has two hundred of them, on the VM
             store, link = provision(network.port, f"board-{n}", timeout=0.25)
             link.close()
             assert store.state == VERIFIED
             assert server.device(f"board-{n}").credentials.id == store.credentials["token"]
-    assert len(server.devices()) == 200
-    assert network.lost > 200
-    assert network.overtaken > 20
+    assert len(server.devices()) == 40
+    assert network.lost > 40
+    assert network.overtaken > 4
 
 
 def test_separate_responses_over_a_bad_network(server):
     server.coap.delay = 0.04
     with BadNetwork(server.coap_port, seed=522) as network:
-        for n in range(20):
+        for n in range(8):
             store, link = provision(network.port, f"slow-{n}", timeout=0.8)
             assert server.device(f"slow-{n}").credentials.id == store.credentials["token"]
             for i in range(2):
                 until_acknowledged(link, store.credentials, b'{"n":%d}' % i)
             link.close()
             assert {value for _, _, value in server.telemetry(f"slow-{n}")} == {0, 1}
-    assert len(server.devices()) == 20
-    assert network.empty > 40
-    assert network.separate > 100  # there were four requests of each board: most responses came more than once
+    assert len(server.devices()) == 8
+    assert network.empty > 16
+    assert network.separate > 40  # there were four requests of each board: most responses came more than once
 
 
 def test_a_device_reports(server):

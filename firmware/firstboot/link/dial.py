@@ -28,7 +28,11 @@ def tcp(wire, first):
         sock.read(1)  # raises what connecting failed with
         raise LinkError("%s:%d refused the connection" % (wire.host, wire.port))
     if wire.tls:
-        errand("link.tls", "start", wire, first)
+        try:
+            errand("link.tls", "start", wire, first)
+        except OSError:
+            wire.close()  # at once: a link's farewell would go out in the clear
+            raise
     wire.poll.modify(wire.sock, select.POLLIN)
     if not wire.tls:
         wire.write(first, 0, len(first))
