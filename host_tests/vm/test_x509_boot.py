@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from tools.build import firmware
 from tools.keys import make_authority
 from tools.keys.__main__ import app as app_of_keys
+from tools.measure import boots, smallest
 from tools.stage import Stage
 from tools.standin.provisioning import X509_CHAIN
 from tools.standin.registry import x509_certificate
@@ -150,6 +151,14 @@ def test_a_cut_at_any_flash_operation_ends_with_one_key(stage):
         requests = stage.standin.provision_requests
         assert requests.count(name_of(board)) in (1, 2)
     assert at > 20
+
+
+def test_the_key_takes_at_most_6_kib_on_top_of_the_boot(stage):
+    with Stage(tls=True, config=FAST) as plain:
+        least = smallest(lambda size: boots(plain, size))
+    assert boots(stage, least + 6 * 1024)
+    print(f"first boot over TLS from a heap of {least} bytes with a token, ", end="")
+    print(f"{smallest(lambda size: boots(stage, size))} with a key")
 
 
 def test_a_revoked_board_comes_back_with_the_same_key(stage):
@@ -421,3 +430,9 @@ def test_a_board_prints_a_request_and_starts_with_the_answer(chain, tmp_path):
     ready(board.run(TELEMETRY))
     assert chain.leaf(name) == first_certificate((folder / "cert.der").read_bytes())
     assert chain.leaf(name).public_key() == x509.load_pem_x509_csr(request.encode()).public_key()
+
+
+def test_a_secure_element_on_a_port_that_can_not_ask_it(chain):
+    files = {**chain.files("press-17"), "/secure_element.py": b"def sign(key, digest):\n    return None\n"}
+    _, board = chain.board(files)
+    ready(board.run("TLS: there is a secure_element, but this MicroPython's tls can't ask one to sign"))

@@ -81,16 +81,16 @@ def run():
     public = p256.public(d, source)
     cert.self_signed(d, "board", source, 1800000000, public)
 
-def median():
+def quickest():
     times = []
-    for i in range(5):
+    for i in range(20):
         gc.collect()
         start = ticks_us()
         run()
         times.append(ticks_diff(ticks_us(), start))
-    return sorted(times)[2]
+    return min(times)
 
-print("us", median())
+print("us", quickest())
 """
 
 # Leaves a hole of `spare` bytes in a full heap. What the work needs is the hole from which on it fits, up to 6 KiB.
@@ -192,7 +192,7 @@ def test_time_and_heap(vm):
     figures = {name: int(value) for name, value in re.findall(r"(\w+) (\d+)", said)}
     print(f"key, public key and certificate: {figures['us'] / 1000} ms", end="")
     print(f", {figures['us_tight'] / 1000} ms with 6 KiB of heap; {figures['heap']} bytes are enough")
-    assert figures["us"] < 200_000  # 6 ms where nothing else runs
+    assert figures["us"] < 15_000  # the quickest of 20: 6 ms, and other processes only add to it
     assert 0 < figures["heap"] <= 6 * 1024
     assert figures["kept"] < 256
 
