@@ -23,6 +23,8 @@ app = typer.Typer()
 
 _NAME_MOST = 255  # characters that ThingsBoard takes in a name
 _AT_ONCE = 200  # devices a request, so that none takes minutes
+_SQLITE = b"SQLite format 3\0"
+_DONE = ("flashed", "provisioned", "already done")  # results in the ledger
 # ThingsBoard's web page knows the first three by these names; the fourth is to be chosen there.
 _COLUMNS = {"name": "NAME", "type": "TYPE", "label": "LABEL", "access token": "ACCESS_TOKEN"}
 
@@ -53,7 +55,7 @@ class Problem:
 
 @app.command()
 def bulk(
-    file: Annotated[Path, typer.Argument(help="MACs, one a line; or a CSV with columns, see above; - is stdin.")],
+    file: Annotated[Path, typer.Argument(help="MACs, one a line; a CSV; or firstboot flash's ledger. - is stdin.")],
     profile: Annotated[str, typer.Option(help="The devices' profile.")] = "default",
     config: Annotated[Path, typer.Option(help="The fleet's config: names and derived tokens come from it.")] = Path(
         "config.json"
@@ -81,6 +83,7 @@ def bulk(
 
     firstboot bulk macs.txt --board ESP32_GENERIC --profile boards -o devices.csv
     firstboot bulk macs.csv --profile boards --upload --server https://tb.example.org
+    firstboot bulk flash-ledger.sqlite --profile boards -o devices.csv
     """
     from .config import checked, read
 
@@ -129,6 +132,9 @@ def bulk(
 
 def _lines(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
     # (number, columns) of every line that says something.
+    if file.is_file() and file.read_bytes()[:16] == _SQLITE:
+        yield from _ledger(file)
+        return
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as e:
@@ -147,6 +153,17 @@ def _lines(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
             if is_header:
                 continue
         yield number, dict(zip(columns, cells, strict=False))
+
+
+def _ledger(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    # What `firstboot flash` keeps: the boards that were done, by the names that they call themselves.
+    from .flash.ledger import Ledger
+
+    ledger = Ledger(file)
+    names = {entry["name"] for entry in ledger.entries() if entry["name"] and entry["result"] in _DONE}
+    ledger.close()
+    for number, name in enumerate(sorted(names), 1):
+        yield number, {"name": name}
 
 
 def _rows(

@@ -163,7 +163,7 @@ PRICES = [
     ("server.host", "board itself", {"server": {"host": "127.0.0.1"}}),
     ("server.host", "example's", {"server": {"host": "thingsboard.example.org"}}),
     ("period", "rate limits", {"period": 0.2}),
-    ("watchdog", "8.3", {"watchdog": 30}),
+    ("watchdog", "RPI_PICO_W would not start: at most 8.388", {"watchdog": 30}),
 ]
 
 
@@ -223,6 +223,37 @@ def test_asked_at_a_terminal(tmp_path):
     assert "hunter2" not in told
     assert "transport must be one of" in told
     assert "server.host is missing" in told
+
+
+def test_answers_that_do_not_go_together_are_asked_again(tmp_path):
+    """CoAP has no TLS here: the board would name tls.enabled, and so does the question."""
+    network = ["", "", "tb.example.org", "coap", "y"]
+    answers = [*network, "token", "key-hunter2", "secret-hunter2", "", "", "n"]
+    told = at_a_terminal(tmp_path, ["config", "write"], answers)
+    assert "tls.enabled must be false with coap" in told
+    assert json.loads((tmp_path / "config.json").read_text())["tls"] == {"enabled": False}
+
+
+def test_existing_answers_are_the_defaults(tmp_path):
+    """Enter keeps them, and what was not asked for stays."""
+    document = {**GOOD, "credentials": "derived", "retry": {"first": 1}}
+    document["provision"] = {**document["provision"], "fleet_secret": "fleet-hunter2-0123456789"}
+    (tmp_path / "config.json").write_text(json.dumps(document))
+    at_a_terminal(tmp_path, ["config", "write"], [""] * 10 + ["7"])
+    written = json.loads((tmp_path / "config.json").read_text())
+    named = {"name": "{board}-{mac}", **document["provision"]}
+    assert written == {**document, "provision": named, "transport": "mqtt", "period": 7}
+
+
+def test_a_fleet_secret_is_made_up(tmp_path):
+    told = at_a_terminal(
+        tmp_path,
+        ["config", "write"],
+        ["", "", "tb.example.org", "", "n", "derived", "", "key-hunter2", "secret-hunter2", "", ""],
+    )
+    secret = json.loads((tmp_path / "config.json").read_text())["provision"]["fleet_secret"]
+    assert len(secret) == 32
+    assert secret not in told
 
 
 def at_a_terminal(folder, args, answers):

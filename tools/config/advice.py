@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import boards
 from ..build import FIRMWARE
 
 EXAMPLE_CHIP, EXAMPLE_MAC, EXAMPLE_UID = "ESP32", "a0b1c2d3e4f5", "a0b1c2d3e4f5"
@@ -94,8 +95,10 @@ def advice(config: dict[str, Any], folder: Path | None = None) -> list[Advice]:
                 "lay it there for one board, or have each board ask for its own: firstboot.x509.request()",
             )
         )
-    if config["watchdog"] > 8.388:
-        found.append(Advice("watchdog", "RP2 boards know no watchdog above 8.3 s and would not start"))
+    short = [name for name in boards.names() if boards.load(name).watchdog_ms < config["watchdog"] * 1000]
+    if short:
+        most = min(boards.load(name).watchdog_ms for name in short)
+        found.append(Advice("watchdog", f"{', '.join(short)} would not start: at most {most / 1000:g} s there"))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import secrets
 import sys
@@ -58,6 +59,7 @@ def _write(**given: Any) -> None:
         if as_json or not sys.stdin.isatty():
             raise typer.BadParameter("there is nobody to ask: give the fields as options", param_hint="--wifi-ssid ...")
         changes = _ask(document)
+        _settle(document, changes)
     for name, value in changes.items():
         put(document, name, int(value) if isinstance(value, float) and value.is_integer() else value)
     config = checked(document, path)
@@ -131,7 +133,6 @@ def fields(
 
 
 def _ask(document: dict[str, Any]) -> dict[str, Any]:
-    document = dict(document)
     answers: dict[str, Any] = {}
     for name in QUESTIONS:
         if name == "provision.fleet_secret" and answers.get("credentials") != "derived":
@@ -140,6 +141,19 @@ def _ask(document: dict[str, Any]) -> dict[str, Any]:
             continue
         answers[name] = _ask_one(FIELDS[name], get(document, name))
     return {name: value for name, value in answers.items() if value is not None}
+
+
+def _settle(document: dict[str, Any], answers: dict[str, Any]) -> None:
+    # What no answer could say alone: ask again for the field that the board would name.
+    while True:
+        whole = copy.deepcopy(document)
+        for name, value in answers.items():
+            put(whole, name, value)
+        wrong = [problem for problem in problems(whole) if problem.field in FIELDS]
+        if not wrong:
+            return
+        err().print(f"[red]{wrong[0]}[/]")
+        answers[wrong[0].field] = _ask_one(FIELDS[wrong[0].field], get(whole, wrong[0].field))
 
 
 def _ask_one(field: Field, now: Any) -> Any:

@@ -13,7 +13,9 @@ SIZE = 512
 PAYLOAD = 256  # what the boot ROM takes: a page of flash
 _HEAD = struct.Struct("<8I")
 _START, _SECOND, _END = 0x0A324655, 0x9E5D5157, 0x0AB16F30
-_NOT_FLASH, _HAS_FAMILY = 0x1, 0x2000
+_NOT_FLASH, _HAS_FAMILY, _HAS_EXTENSION = 0x1, 0x2000, 0x8000
+# MicroPython's files for the RP2350 open with a block for its erratum E10, marked so that others leave it out.
+_IGNORE = 0x9957E304
 _SECTOR = 4096
 
 FAMILIES = {
@@ -107,6 +109,7 @@ def _blocks(data: bytes) -> Iterator[tuple[int, int, int, int, int, bytes]]:
         (end,) = struct.unpack_from("<I", data, at + SIZE - 4)
         if (start, second, end) != (_START, _SECOND, _END) or size > SIZE - _HEAD.size - 4:
             raise Uf2Error(f"the block at byte {at} is damaged")
-        if not flags & _NOT_FLASH:
-            begin = at + _HEAD.size
+        begin = at + _HEAD.size
+        is_extended = flags & _HAS_EXTENSION and data[begin + size : begin + size + 4] == struct.pack("<I", _IGNORE)
+        if not flags & _NOT_FLASH and not is_extended:
             yield at, family if flags & _HAS_FAMILY else 0, address, number, total, data[begin : begin + size]
