@@ -6,10 +6,9 @@ from types import SimpleNamespace
 
 from typer.testing import CliRunner
 
+from tools import boards
 from tools.cli import app
 from tools.vboard import Image, VirtualBoard
-
-_USB = {"ESP32_GENERIC": (0x10C4, 0xEA60), "ESP32_GENERIC_S3": (0x303A, 0x4001), "RPI_PICO_W": (0x2E8A, 0x0005)}
 
 
 def firstboot(*arguments):
@@ -44,7 +43,7 @@ class Box:
 
     def list(self, device, serial, kind="ESP32_GENERIC"):
         """A port more in the list."""
-        vid, pid = _USB[kind]
+        vid, pid = (int(part, 16) for part in boards.load(kind).usb[0].split(":"))
         self.ports.append(
             SimpleNamespace(device=device, serial_number=serial, vid=vid, pid=pid, product=kind, description=kind)
         )

@@ -21,6 +21,7 @@ from ..console import fail
 from .talk import BoardFailed, Stopped
 
 ESPTOOL = (sys.executable, "-m", "esptool")
+OTHER = "give the file for its chip, or leave this board out"
 _BAUD = 460800
 _ESP_MAGIC = 0xE9
 _ESP_CHIPS = {0: "esp32", 2: "esp32s2", 5: "esp32c3", 9: "esp32s3", 13: "esp32c6", 16: "esp32h2"}
@@ -67,16 +68,12 @@ class Image:
     def check(self, machine: str) -> None:
         """BoardFailed when the board that calls itself `machine` has another chip."""
         if not _is_chip(machine, self.mcu):
-            raise BoardFailed(f"{self.path.name} is for {self.mcu.upper()}, and this is a {machine}", _other(self.mcu))
+            raise BoardFailed(f"{self.path.name} is for {self.mcu.upper()}, and this is a {machine}", OTHER)
 
 
 def _is_chip(machine: str, mcu: str) -> bool:
     chip = re.sub(r"[^a-z0-9]", "", machine.rpartition(" with ")[2].lower())
     return chip == mcu
-
-
-def _other(mcu: str) -> str:
-    return f"give the file for its chip, or leave this board out; {mcu.upper()} boards take this one"
 
 
 def _esp(data: bytes) -> tuple[str, int]:
@@ -109,11 +106,10 @@ def esptool(
     erase: bool,
     progress: Callable[[float], None],
     stop: threading.Event,
-    program: tuple[str, ...] = ESPTOOL,
     seconds: float = 300,
 ) -> None:
     """Write the image to an ESP32 through its ROM loader; esptool checks the chip and verifies. BoardFailed."""
-    command = [*program, "--port", os.path.realpath(port), "--chip", image.mcu, "--baud", str(_BAUD), "write-flash"]
+    command = [*ESPTOOL, "--port", os.path.realpath(port), "--chip", image.mcu, "--baud", str(_BAUD), "write-flash"]
     command += ["--erase-all"] if erase else []
     command += [hex(image.board.firmware), str(image.path)]
     with subprocess.Popen(
@@ -144,7 +140,7 @@ def _esp_failed(said: str, code: int) -> BoardFailed:
     if code < 0:
         return BoardFailed("esptool did not end in time", "plug the board out and in, and run the command again")
     if re.search(r"This chip is|not ESP32|chip ID|Wrong chip|wrong --chip", reason, re.I):
-        return BoardFailed(f"wrong chip for the image: {reason}", "give the file for its chip")
+        return BoardFailed(f"wrong chip for the image: {reason}", OTHER)
     if re.search(r"Permission denied|could not open|busy|lock", reason, re.I):
         return BoardFailed(f"esptool can't open the port: {reason}", "close what has it open; see `firstboot doctor`")
     return BoardFailed(f"esptool: {reason}", "hold the BOOT button while it connects, or use a better cable")
@@ -170,7 +166,7 @@ def copy_uf2(drive: Path, image: Image, progress: Callable[[float], None], secon
     found = re.search(r"Board-ID: *(\S+)", info)
     if uf2 is None or not found or found.group(1) != uf2.drive:
         what = found.group(1) if found else "an unknown board"
-        raise BoardFailed(f"{image.path.name} is for {image.mcu.upper()}, and {drive} is {what}", _other(image.mcu))
+        raise BoardFailed(f"{image.path.name} is for {image.mcu.upper()}, and {drive} is {what}", OTHER)
     try:
         if shutil.disk_usage(drive).free < image.path.stat().st_size:
             raise BoardFailed(f"{drive} has no room for {image.path.name}", "is it really the board's drive?")

@@ -127,11 +127,11 @@ def _one(
     try:
         result = "interrupted" if stop.is_set() else work.run().done
     except BoardFailed as e:
-        result, detail, hint = "failed", plan.mask(str(e)), e.hint
+        result, detail, hint = "failed", plan.mask.known(str(e)), e.hint
     except Stopped:
         result, hint = "interrupted", "run the command again: it goes on where it was"
     except Exception as e:  # noqa: BLE001 - a board that answers nonsense must not stop the others
-        result, detail = "failed", plan.mask(f"{type(e).__name__}: {e}")
+        result, detail = "failed", plan.mask.known(f"{type(e).__name__}: {e}")
     facts = work.result.facts
     if facts:
         entry.uid, entry.machine = facts.uid, facts.machine

@@ -9,7 +9,8 @@ from ..config import SECRETS, get
 
 # Tokens, keys and PEM lines are long runs of letters and digits. A board's name and unique id are shorter, and what
 # firstboot logs otherwise has words.
-_TOKEN = re.compile(r"(?<![\w/+=-])(?=[\w/+=-]*\d)[A-Za-z0-9_/+=]{20,}(?![\w])")
+_HIDDEN = "\ue000"  # stands for a secret until the end: what it was part of is one too
+_TOKEN = re.compile(rf"(/lib/[\w./]+)|(?=[\w/+=]*\d)[A-Za-z0-9_/+={_HIDDEN}]{{20,}}")
 
 
 class Mask:
@@ -22,7 +23,15 @@ class Mask:
         self.secrets = sorted(found | {repr(secret)[1:-1] for secret in found}, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
-        """The text with *** for what must not be seen."""
+        """What a board said, with *** for its config's secrets and for all that looks like a token or a key."""
+        text = _TOKEN.sub(lambda found: found.group(1) or _HIDDEN, self._hide(text))
+        return re.sub(f"{_HIDDEN}+", "***", text)
+
+    def known(self, text: str) -> str:
+        """What this program says, with *** for the config's secrets."""
+        return re.sub(f"{_HIDDEN}+", "***", self._hide(text))
+
+    def _hide(self, text: str) -> str:
         for secret in self.secrets:
-            text = text.replace(secret, "***")
-        return _TOKEN.sub("***", text)
+            text = text.replace(secret, _HIDDEN * len(secret))
+        return text

@@ -137,7 +137,7 @@ class Talk:
         self._transport = None
 
     def __enter__(self) -> Talk:
-        return self.open()
+        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -38,7 +38,6 @@ class Plan:
     follow: float = 60  # s until it must have reported to the server; 0: don't wait
     patience: float = 10
     reuse: bool = False  # a board that the ledger knows as done, and that has these files, is left alone
-    esptool: tuple[str, ...] = chip.ESPTOOL
 
     @property
     def firmware(self) -> str:
@@ -96,7 +95,7 @@ class Work:
         if plan.micropython:
             self._micropython(plan.micropython)
         self.progress.step("connect")
-        with Talk(self.port.device, plan.patience, self.stop) as talk:
+        with Talk(self.port.device, plan.patience, self.stop).open() as talk:
             facts = self._connect(talk)
             self.progress.step("compare")
             missing, stale = self._compare(talk)
@@ -124,14 +123,17 @@ class Work:
             self.progress.step("micropython", at)
 
         progress(0)
+        if self.port.kinds and image.board.name not in self.port.kinds:
+            what = " or ".join(self.port.kinds)
+            raise BoardFailed(f"{image.path.name} is for {image.mcu.upper()}, and this is {what}", chip.OTHER)
         if image.board.port == "esp32":
-            chip.esptool(self.port.device, image, self.plan.erase, progress, self.stop, self.plan.esptool)
+            chip.esptool(self.port.device, image, self.plan.erase, progress, self.stop)
             return
         with _bootrom:
             known = chip.drives()
             drive = self.plan.drive
             if drive is None:
-                with Talk(self.port.device, self.plan.patience, self.stop) as talk:
+                with Talk(self.port.device, self.plan.patience, self.stop).open() as talk:
                     talk.interrupt()
                     image.check(talk.facts().machine)
                     talk.reset("machine.bootloader()")
@@ -220,7 +222,9 @@ class Work:
                 talk.close()
                 talk.open(wait=min(left, _BACK))
             if log.refused:
-                raise BoardFailed(f"the board refuses its config: {log.refused}", "mend it: firstboot config check")
+                raise BoardFailed(
+                    f"the board refuses its config: {self.plan.mask(log.refused)}", "mend it: firstboot config check"
+                )
             if log.sending:
                 return
         raise BoardFailed(

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -27,6 +28,7 @@ _DEVICE = Path(__file__).parent / "device"
 _RESET = 64  # exit codes of device/machine.py
 _SOFT = 80
 _POWER_OFF = 63
+_BOOT_ROM = 62
 
 _ESP32_STATS = {
     "STAT_IDLE": 1000,
@@ -72,6 +74,7 @@ def _kind(name: str) -> dict[str, Any]:
         "watchdog_most": board.watchdog_ms,
         "led": board.led if isinstance(board.led, str) else None,
         "native_usb": board.port == "rp2",
+        "uf2_drive": board.uf2.drive if board.uf2 else None,
     }
     return {**_PORTS[board.port], **own}
 
@@ -188,6 +191,11 @@ class VirtualBoard:
             self.cable.plug()
         return self.cable.path
 
+    @property
+    def drive(self) -> Path:
+        """The folder that stands for the drive of an RP2's boot ROM (machine.bootloader()), while there is one."""
+        return self.image.path.with_name(self.image.path.name + ".drive")
+
     def start(self) -> VirtualBoard:
         """Power on; the log is collected from here on."""
         self._off = False
@@ -243,6 +251,9 @@ class VirtualBoard:
                 cause = "SOFT_RESET" if "SOFT_RESET" in causes else cause
             elif code == -signal.SIGALRM:
                 cause = "WDT_RESET"
+            elif code == _BOOT_ROM:
+                cause = "PWRON_RESET"
+                self._boot_rom()
             elif names:
                 cause = names[0]
             else:
@@ -260,6 +271,20 @@ class VirtualBoard:
         self.cable.unplug()
         if not self._off:
             self.cable.plug()
+
+    def _boot_rom(self) -> None:
+        # The RP2's boot ROM: the board is a drive, until a UF2 file is on it as a whole. What the file holds is kept
+        # beside the image and not run: MicroPython is the VM.
+        if self.cable:
+            self.cable.unplug()
+        self.drive.mkdir()
+        name = KINDS[self.kind]["uf2_drive"]
+        (self.drive / "INFO_UF2.TXT").write_text(f"UF2 Bootloader v3.0\nModel: Raspberry Pi RP2\nBoard-ID: {name}\n")
+        while not self._off and not any(map(_is_whole, self.drive.glob("*.[uU][fF]2"))):
+            time.sleep(0.02)
+        for path in self.drive.glob("*.[uU][fF]2"):
+            path.replace(self.image.path.with_name(self.image.path.name + ".uf2"))
+        shutil.rmtree(self.drive)
 
     def _boot(self, cause: str, raw: bool, run: Run, began: float) -> int:
         command, env = self._command(cause, raw)
@@ -340,6 +365,12 @@ class VirtualBoard:
         }
         env = {"MICROPYPATH": str(_device()), "VBOARD": json.dumps(spec), "PATH": os.environ.get("PATH", "")}
         return [*(self.vm or find()).command, "-X", f"heapsize={self.heap}", "-m", "vboard"], env
+
+
+def _is_whole(path: Path) -> bool:
+    # Each block of 512 bytes tells its number and how many there are.
+    data = path.read_bytes()
+    return len(data) >= 512 and len(data) == 512 * int.from_bytes(data[24:28], "little")
 
 
 class _Lines:

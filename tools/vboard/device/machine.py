@@ -13,6 +13,7 @@ _setitimer = _libc.func("i", "setitimer", "ipp")
 _RESET = 64
 _SOFT = 80
 _POWER_OFF = 63
+_BOOT_ROM = 62
 
 console = False  # a REPL is there to take soft_reset()'s SystemExit, as on the ports
 
@@ -40,6 +41,12 @@ def soft_reset():
     if console:
         raise SystemExit
     restart(False)
+
+
+def bootloader(timeout=0):
+    if _spec["uf2_drive"] is None:
+        raise RuntimeError("no UF2 boot ROM")  # the ESP32 goes there by its BOOT pin only
+    _exit(_BOOT_ROM)
 
 
 def restart(raw):
