@@ -121,7 +121,7 @@ def test_a_ca_file_that_is_no_use(secure, board, content, reason):
     if content is None:
         made.image.remove("/ca.der")
     refused(made, "tls.ca: " + reason)
-    assert not any(wire.raw for wire in secure.wires)
+    assert not any(wire.raw for wire in secure.wires), [wire.raw for wire in secure.wires]
 
 
 @pytest.mark.parametrize("kind", ["ESP32_GENERIC", "RPI_PICO_W"])
@@ -139,7 +139,7 @@ def test_without_the_time_nobody_is_trusted(secure, board):
     with TimeServer(lambda request: None) as ntp:
         made = board(secure.mqtts_port, clock="unset", ntp={"host": HOST, "port": ntp.port})
         refused(made, "TLS needs the time, and ntp.host 127.0.0.1 does not tell it")
-    assert not any(wire.raw for wire in secure.wires)
+    assert not any(wire.raw for wire in secure.wires), [wire.raw for wire in secure.wires]
 
 
 def test_without_verification_it_is_said_at_each_boot(secure, board):

@@ -8,6 +8,7 @@ from errno import EINPROGRESS
 
 from .. import errand
 from . import LinkError
+from .wire import Wire
 
 
 def tcp(wire, first):
@@ -31,7 +32,7 @@ def tcp(wire, first):
         try:
             errand("link.tls", "start", wire, first)
         except OSError:
-            wire.close()  # at once: a link's farewell would go out in the clear
+            Wire.close(wire)  # not the link's: its farewell would go out in the clear
             raise
     wire.poll.modify(wire.sock, select.POLLIN)
     if not wire.tls:
