@@ -32,6 +32,8 @@ _FIELDS = (
     ("x509.cert", "s", 1, 64, "cert.der"),
     ("x509.key", "s", 1, 64, "key.der"),
     ("period", "n", 0, 86400, 60),
+    ("outbox.bytes", "i", 0, 1048576, 65536),
+    ("outbox.writes_per_hour", "i", 1, 3600, 60),
     ("retry.first", "n", 0.01, 3600, 2),
     ("retry.most", "n", 0.01, 86400, 300),
     ("retry.refused", "n", 0.01, 86400, 900),

@@ -1,7 +1,12 @@
 # From the boot to the loop: the last errand before it. MIT licence, (c) 2026 the firstboot authors.
 
+import os
+from micropython import const
+
 from . import errand
 from .log import log
+
+_HOUR = const(3600000)  # ms
 
 
 def ready(name, is_open, config, store, link, backoff):
@@ -10,7 +15,9 @@ def ready(name, is_open, config, store, link, backoff):
     wifi = (config["wifi.ssid"], config["wifi.password"], config["wifi.timeout"])
     app = _app(name)
     inbox = _inbox(app, link, config["transport"])
-    return app, inbox, link, store.credentials, is_open, wifi, backoff, config["period"], config["revoked"]
+    keep = (config["outbox.bytes"], _HOUR // config["outbox.writes_per_hour"], config["ntp.host"], config["ntp.port"])
+    period, revoked = config["period"], config["revoked"]
+    return app, inbox, link, store.credentials, is_open, wifi, backoff, period, revoked, _outbox(keep), keep
 
 
 def _app(name):
@@ -31,3 +38,12 @@ def _inbox(app, link, transport):
     from .inbox import Inbox
 
     return Inbox(link, app)
+
+
+def _outbox(keep):
+    # Only where an earlier boot has left something.
+    for name in os.listdir():
+        if name.startswith("outbox."):
+            from .outbox import Outbox
+
+            return Outbox(*keep[:2])

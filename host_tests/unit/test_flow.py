@@ -24,6 +24,7 @@ from tools.standin.provisioning import PRE_PROVISIONED
 
 from .fakes import NAME, Stop, config
 
+KEEP = (65536, 60_000, "127.0.0.1", 1)
 FLEET = "the fleet's own secret"
 
 
@@ -187,7 +188,17 @@ def test_telemetry_survives_a_closed_session(standin):
 
     backoff = Backoff(0.02, 0.05, os.urandom)
     loop = Telemetry(
-        SimpleNamespace(read=read), None, link, credentials, False, (None, "", 1), backoff, 0.05, "provision"
+        SimpleNamespace(read=read),
+        None,
+        link,
+        credentials,
+        False,
+        (None, "", 1),
+        backoff,
+        0.05,
+        "provision",
+        None,
+        (65536, 60_000, "127.0.0.1", 1),
     )
     with pytest.raises(Stop):
         loop.run()

@@ -1,15 +1,50 @@
 """The telemetry loop: samples, refusals, outages and what it reports of them."""
 
 import json
+import os
+import sys
 from types import SimpleNamespace
 
 import micro
 import pytest
-from firstboot import telemetry
+from firstboot import drain, outbox, telemetry, wait
 from firstboot.backoff import Backoff
 from firstboot.link import Denied, LinkError
 
 from .fakes import OWN, Stop
+
+KEEP = (65536, 60_000, "127.0.0.1", 1)
+EPOCH = 1_800_000_000  # seconds since 1970 when a test's clock starts
+
+
+class Clock:
+    """The board's time, which passes only where the firmware waits."""
+
+    def __init__(self, monkeypatch):
+        self.now = 5_000
+        self.pauses = []
+        self.is_set = True
+        real = micro.time.gmtime
+        monkeypatch.setattr(micro.time, "ticks_ms", lambda: self.now)
+        monkeypatch.setattr(micro.time, "sleep_ms", self._sleep)
+        monkeypatch.setattr(micro.time, "time", self.time)
+        monkeypatch.setattr(micro.time, "gmtime", lambda *seconds: real(*(seconds or (self.time(),))))
+
+    def time(self):
+        return self.now // 1000 + (EPOCH if self.is_set else 0)
+
+    def _sleep(self, ms):
+        self.pauses.append(ms)
+        self.now += ms
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    """A clock that is set, and runs only while the board waits."""
+    Link.clock = Clock(monkeypatch)
+    yield Link.clock
+    wait.step = None
+    wait.most = 1000
 
 
 class Link:
@@ -19,18 +54,28 @@ class Link:
         self.trouble = {(verb, number): e for verb, number, e in trouble}
         self.counts = {}
         self.steps = []
-        self.sent = []
+        self.sent = []  # samples, one by one
+        self.times = []  # their ts, None where they had none
+        self.payloads = []
         self.reports = []
         self.waits = []
         self.rounds = rounds
+        self.topic = b"what an MQTT link keeps its buffer for"
 
     def open(self, credentials):
         assert credentials == OWN
         self._step("open")
 
     def send(self, payload):
+        assert isinstance(payload, bytes)
         self._step("send")
-        self.sent.append(json.loads(payload))
+        self.payloads.append(payload)
+        doc = json.loads(payload)
+        assert doc != []  # the server would never acknowledge it
+        for sample in doc if isinstance(doc, list) else [doc]:
+            if sample:
+                self.sent.append(sample.get("values", sample))
+                self.times.append(sample.get("ts"))
 
     def report(self, payload):
         self._step("report")
@@ -41,6 +86,7 @@ class Link:
         if len(self.waits) >= self.rounds:
             raise Stop
         self._step("listen")
+        self.clock.now += ms
 
     def close(self):
         self.steps.append("close")
@@ -59,30 +105,24 @@ def counter():
     return SimpleNamespace(read=lambda: {"n": next(numbers)})
 
 
-@pytest.fixture
-def pauses(monkeypatch):
-    """The loop's pauses in ms; none of them takes time."""
-    taken = []
-    monkeypatch.setattr(micro.time, "sleep_ms", taken.append)
-    return taken
-
-
-def run(link, app=None, is_open=True, period=60, revoked="provision"):
-    """Run the loop to its end (Stop); what else ends it comes out."""
+def loop(link, app=None, is_open=True, period=60, revoked="provision", keep=KEEP, outbox=None):
     backoff = Backoff(2, 300, lambda n: b"\xff" * n)
     wifi = (None, "", 1)
-    loop = telemetry.Telemetry(app or counter(), None, link, OWN, is_open, wifi, backoff, period, revoked)
+    return telemetry.Telemetry(app or counter(), None, link, OWN, is_open, wifi, backoff, period, revoked, outbox, keep)
+
+
+def run(link, *args, **more):
+    """Run the loop to its end (Stop); what else ends it comes out."""
     with pytest.raises(Stop):
-        loop.run()
+        loop(link, *args, **more).run()
 
 
-def test_a_sample_every_period():
+def test_a_sample_every_period(clock):
     link = Link(rounds=4)
     run(link)
     assert link.sent == [{"n": 0}, {"n": 1}, {"n": 2}, {"n": 3}]
-    # This link's listen() takes no time, so the loop is ahead of its schedule by a period more each round.
-    for i, ms in enumerate(link.waits, 1):
-        assert i * 60_000 - 1000 < ms <= i * 60_000
+    assert link.waits == [60_000] * 4
+    assert not os.listdir()  # no flash in sight of a healthy connection
 
 
 def test_an_open_link_is_not_opened_again():
@@ -141,114 +181,225 @@ def test_a_failing_read_is_counted_reported_and_survived(wrong, capsys):
 
 def test_an_app_that_could_not_be_imported_is_counted_too():
     link = Link(rounds=2)
-    backoff = Backoff(2, 300, lambda n: b"\xff" * n)
-    loop = telemetry.Telemetry(None, None, link, OWN, True, (None, "", 1), backoff, 60, "provision")
-    with pytest.raises(Stop):
-        loop.run()
+    run(link, SimpleNamespace())
     assert link.sent == [] and link.reports[-1]["read_errors"] == 2
 
 
-def test_a_lost_connection_loses_no_sample(pauses):
-    link = Link(("send", 2, LinkError("closed")), ("listen", 3, LinkError("closed")), rounds=6)
+def numbers(link):
+    return [sample["n"] for sample in link.sent]
+
+
+def test_a_lost_connection_loses_no_sample():
+    link = Link(("send", 2, LinkError("closed")), ("listen", 3, LinkError("closed")), rounds=8)
     run(link)
-    assert link.sent == [{"n": n} for n in range(6)]
+    assert numbers(link) == list(range(len(link.sent))) and len(link.sent) >= 5
     assert link.steps.count("open") == 2
     assert link.steps[link.steps.index("close") + 1] == "open"
 
 
 @pytest.mark.parametrize("e", [OSError(104, "ECONNRESET"), OSError(-2), LinkError("stalled"), OSError()])
-def test_any_oserror_is_mended(pauses, e):
+def test_any_oserror_is_mended(clock, e):
     link = Link(("send", 1, e))
     run(link)
     assert link.sent[0] == {"n": 0}
-    assert pauses  # never at once
+    assert clock.pauses  # never at once
 
 
-def test_the_pauses_of_an_outage_grow_and_start_again_after_it(pauses):
+def test_the_pauses_of_an_outage_grow_and_start_again_after_it(clock):
     outage = [("open", n, LinkError("no route")) for n in (1, 2, 3, 4)]
-    link = Link(*outage, ("listen", 2, LinkError("closed")), rounds=4)
+    link = Link(*outage, ("listen", 3, LinkError("closed")), rounds=8)
     run(link, is_open=False)
     # Pauses are slept in steps of a second at most.
-    assert sum(pauses) == (2 + 4 + 8 + 16 + 2) * 1000
-    assert link.sent == [{"n": n} for n in range(4)]
+    assert sum(clock.pauses) == (2 + 4 + 8 + 16 + 2) * 1000
+    assert max(clock.pauses) == 1000
+    assert numbers(link) == list(range(len(link.sent)))
 
 
-def test_the_report_is_sent_again_after_a_reconnect(pauses):
+def test_samples_are_taken_on_time_while_the_server_is_away(clock):
+    began = clock.now
+    outage = [("open", n, LinkError("no route")) for n in range(1, 9)]
+    link = Link(*outage, rounds=20)
+    run(link, is_open=False, period=10)
+    away = [ts for ts in link.times if ts]
+    assert len(away) > 40  # 2 + 4 + ... + 256 s
+    first = EPOCH * 1000 + began
+    assert all(abs(ts - first - i * 10_000) <= 1000 for i, ts in enumerate(away))
+    assert numbers(link) == list(range(len(link.sent)))
+    assert len(link.payloads) < len(away)  # in batches
+
+
+def test_what_could_not_be_sent_has_the_time_when_it_was_taken(clock):
+    def stalled(payload):
+        clock.now += 8_000
+        raise LinkError("stalled")
+
+    link = Link()
+    link.send, taken = stalled, clock.now
+    link.listen = lambda ms, handler: (_ for _ in ()).throw(Stop)
+    link.open = lambda credentials: vars(link).pop("send")
+    run(link)
+    assert link.times == [EPOCH * 1000 + taken]
+
+
+def test_read_goes_on_during_a_long_join(monkeypatch, clock):
+    # Joining waits in steps, and each is a chance for a sample.
+    def join(*arguments):
+        for _ in range(200):
+            clock.now += 100
+            wait.feed()
+        raise OSError("wifi: no such network in reach")
+
+    monkeypatch.setattr(telemetry, "errand", telemetry.errand)
+    real = telemetry.errand
+    joins = iter([join] * 3)
+
+    def errand(module, *arguments):
+        return next(joins, lambda *a: None)() if module == "wifi" else real(module, *arguments)
+
+    monkeypatch.setattr(telemetry, "errand", errand)
+    link = Link(rounds=8)
+    run(link, is_open=False, period=5)
+    away = [ts for ts in link.times if ts]
+    assert len(away) > 10
+    gaps = [b - a for a, b in zip(away, away[1:], strict=False)]
+    assert max(gaps) <= 6_000
+
+
+def test_the_report_is_sent_again_after_a_reconnect():
     link = Link(("listen", 1, LinkError("closed")), rounds=3)
     run(link)
     assert len(link.reports) == 2
 
 
-def test_a_report_that_fails_is_sent_after_the_reconnect(pauses):
-    link = Link(("report", 1, LinkError("closed")), rounds=2)
+def test_a_report_that_fails_is_sent_after_the_reconnect():
+    link = Link(("report", 1, LinkError("closed")), rounds=3)
     run(link)
     assert len(link.reports) == 1
 
 
-def test_an_outage_is_not_made_up_for_by_a_burst(monkeypatch):
-    now = [0]
-    monkeypatch.setattr(micro.time, "ticks_ms", lambda: now[0])
+def test_an_outage_is_not_made_up_for_by_a_burst(clock):
+    class Slow(SimpleNamespace):
+        def read(self):
+            clock.now += 25_000  # longer than two periods
+            return {"n": 1}
 
-    def sleep(ms):
-        now[0] += ms
+    link = Link(rounds=6)
+    run(link, Slow(), period=10)
+    assert link.waits == [0] * 6
+    link = Link(rounds=6)
+    calls = iter(range(100))
 
-    monkeypatch.setattr(micro.time, "sleep_ms", sleep)
-    outage = [("open", n, LinkError("no route")) for n in range(1, 12)]
-    link = Link(*outage, rounds=6)
-    listen = link.listen
+    def read():
+        clock.now += 95_000 if not next(calls) else 0
+        return {"n": 1}
 
-    def listening(ms, handler=None):
-        listen(ms, handler)
-        now[0] += ms
-
-    link.listen = listening
-    run(link, is_open=False, period=10)
-    assert now[0] > 600_000
-    assert [ms for ms in link.waits if ms < 9000] in ([], [0])
+    run(link, SimpleNamespace(read=read), period=10)
+    assert link.waits == [0, 10_000, 10_000, 10_000, 10_000, 10_000]
 
 
-def test_a_poisonous_sample_is_dropped_counted_and_told(pauses, capsys):
-    poison = [("send", n, LinkError("the server closed the connection")) for n in range(1, 6)]
-    link = Link(*poison, rounds=3)
+class Poisoned(Link):
+    """The server ends the connection on sample 0, or on everything (`limited` times)."""
+
+    limited = 0
+
+    def send(self, payload):
+        if self.limited:
+            self.limited -= 1
+            raise LinkError("the server closed the connection")
+        if b'"n": 0' in payload:
+            self.counts["poison"] = self.counts.get("poison", 0) + 1
+            raise LinkError("the server closed the connection")
+        super().send(payload)
+
+
+def test_a_poisonous_sample_is_dropped_counted_and_told(capsys):
+    link = Poisoned(rounds=20)
     run(link)
-    assert {"n": 0} not in link.sent and link.sent[0] == {"n": 1}
-    assert link.counts["open"] == 5
+    assert numbers(link)[:3] == [1, 2, 3]
+    assert link.counts["poison"] == 6  # once at once, five times from the outbox
     assert link.reports[-1]["dropped_samples"] == 1
-    assert "dropped" in capsys.readouterr().out
+    assert "dropped a sample" in capsys.readouterr().out
 
 
-def test_outages_are_no_poison(pauses):
+def test_a_server_that_closes_on_everything_for_long_is_no_poison():
+    link = Poisoned(rounds=20)
+    link.limited = 30
+    run(link, SimpleNamespace(read=iter({"n": n} for n in range(1, 1000)).__next__))
+    assert numbers(link) == list(range(1, len(link.sent) + 1))
+    assert link.reports[-1]["dropped_samples"] == 0
+
+
+def test_outages_are_no_poison():
     # The sample never got as far as being sent: it is kept however long the server is away.
     outage = [("open", n, LinkError("no route")) for n in range(1, 40)]
-    link = Link(*outage, rounds=2)
+    link = Link(*outage, rounds=60)
     run(link, is_open=False)
     assert link.sent[0] == {"n": 0}
     assert link.reports[-1]["dropped_samples"] == 0
 
 
-def test_five_refusals_in_a_row_revoke_the_identity(pauses):
+def test_five_refusals_in_a_row_revoke_the_identity(clock):
     link = Link(("open", "always", Denied("CONNACK 5")))
     with pytest.raises(Denied):
         run(link, is_open=False)
     assert link.counts["open"] == 5
-    assert sum(pauses) >= (2 + 4 + 8 + 16) * 1000
+    assert sum(clock.pauses) >= (2 + 4 + 8 + 16) * 1000
 
 
-def test_fewer_refusals_do_not(pauses):
+def test_what_waits_in_memory_is_written_before_the_loop_ends():
+    link = Link(("open", "always", Denied("CONNACK 5")))
+    with pytest.raises(Denied):
+        run(link, is_open=False, period=10, keep=(65536, 3_600_000, "127.0.0.1", 1))
+    box = outbox.Outbox(65536, 60_000)
+    assert drain.count(box)[0] == 4
+
+
+def test_fewer_refusals_do_not():
     refusals = [("open", n, Denied("CONNACK 5")) for n in (1, 2, 3, 4)]
     more = [("open", n, Denied("CONNACK 5")) for n in (6, 7, 8, 9)]
-    link = Link(*refusals, *more, ("listen", 1, LinkError("closed")), rounds=3)
+    link = Link(*refusals, *more, ("listen", 1, LinkError("closed")), rounds=6)
     run(link, is_open=False)
-    assert link.sent == [{"n": 0}, {"n": 1}, {"n": 2}]
+    assert numbers(link) == list(range(len(link.sent))) and len(link.sent) > 3
 
 
-def test_revoked_wait_tries_on(pauses):
+def test_revoked_wait_tries_on():
     link = Link(*[("open", n, Denied("CONNACK 5")) for n in range(1, 20)], rounds=2)
     run(link, is_open=False, revoked="wait")
     assert link.sent[0] == {"n": 0}
 
 
-def test_a_board_whose_server_is_away_is_not_revoked(pauses):
+def test_a_board_whose_server_is_away_is_not_revoked():
     link = Link(*[("open", n, LinkError("CONNACK 3")) for n in range(1, 30)], rounds=2)
     run(link, is_open=False)
     assert link.sent[0] == {"n": 0}
+
+
+def test_after_an_outage_nothing_of_it_stays():
+    link = Link(("send", 2, LinkError("closed")), rounds=8)
+    one = loop(link)
+    with pytest.raises(Stop):
+        one.run()
+    assert one.outbox is None and wait.step is None and wait.most == 1000
+    assert "firstboot.outbox" not in sys.modules and "firstboot.drain" not in sys.modules
+    assert link.topic is None
+    assert not os.listdir()
+
+
+def test_a_keyboard_interrupt_ends_the_loop():
+    def read():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        loop(Link(), SimpleNamespace(read=read)).run()
+
+
+def test_without_memory_for_an_outbox_samples_are_counted_as_dropped(monkeypatch):
+    def none(*arguments):
+        raise MemoryError
+
+    monkeypatch.setattr(outbox, "Outbox", none)
+    monkeypatch.setitem(sys.modules, "firstboot.outbox", outbox)
+    link = Link(("send", 2, LinkError("closed")), rounds=8)
+    run(link)
+    assert numbers(link)[:2] == [0, 2]
+    assert link.reports[-1]["dropped_samples"] == 1

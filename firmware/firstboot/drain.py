@@ -1,0 +1,230 @@
+# From the outbox to the server, in batches, the oldest first. MIT licence, (c) 2026 the firstboot authors.
+#
+# An errand of telemetry.py when there is a connection again, and of outbox.py to know what it drops. A batch is
+# removed from flash after the server has acknowledged it: what a power cut catches in between is sent twice, with
+# the same time, which to the server is one sample.
+
+import time
+from binascii import crc32
+from micropython import const
+
+from . import errand, forget, wait
+from .link import LinkError
+from .log import log
+from .outbox import is_mark, path
+
+_BATCH = const(900)  # bytes; a CoAP message of ThingsBoard's holds 1024 with its header
+_HEAD = const(13)  # bytes before a record's body
+_POISON = const(5)  # times that a sample may end a connection which had carried an empty one just before
+_CLOCK = const(3000)  # ms that a server of the time has to answer
+
+
+class _Deadline:
+    # What clock.ensure() wants to know of a link.
+    def __init__(self, ms):
+        self.end = time.ticks_add(time.ticks_ms(), ms)
+
+
+class _Batch:
+    # Samples as one message. `n`: samples in it, `end`: where the next one begins in the segment (None: there is
+    # none) or in what waits, `dropped`: samples that were lost before this end.
+    def __init__(self, most, points):
+        self.most = most
+        self.points = points
+        self.samples = []
+        self.size = self.n = self.keys = self.end = self.dropped = 0
+
+    def add(self, sample):
+        # False where there is no room. Colons are as many as names, or more.
+        size = self.size + len(sample) + 2
+        keys = self.keys + sample.count(b":")
+        if self.n and (size > self.most or keys > self.points):
+            return False
+        self.samples.append(sample)
+        self.size = size
+        self.keys = keys
+        self.n += 1
+        return True
+
+    def payload(self):
+        if self.n == 1:
+            return self.samples[0]
+        return b"[" + b",".join(self.samples) + b"]"
+
+
+def drain(loop, host, port):
+    """Send everything in `loop.outbox` (a Telemetry's), sampling in between; `host`, `port`: who tells the time.
+
+    OSError and Denied as the link's verbs; what was acknowledged until then is gone from the outbox.
+    """
+    outbox = loop.outbox
+    # Samples are taken between two batches here, and not while one is on its way: it must stay where it is.
+    wait.step = None
+    _clock(outbox, host, port)
+    count = 0
+    while outbox.segments or outbox.waiting:
+        batch = _collect(outbox, 1 if loop.tries else _BATCH)
+        if batch.n:
+            count += _send(loop, batch)
+        _done(outbox, batch)
+        if batch.keys and (outbox.segments or outbox.waiting):
+            _rest(loop, batch.keys)
+    log("outbox: empty, %d samples sent" % count)
+    loop.dropped += outbox.dropped
+    loop.outbox = None
+    forget("firstboot.outbox")
+    wait.most = 1000
+    loop.link.topic = None  # the MQTT link's buffer may shrink again
+
+
+def count(outbox):
+    """Of the outbox's first segment: (samples not sent yet, dropped samples that it tells of)."""
+    samples = told = 0
+    try:
+        with open(path(outbox.segments[0]), "rb") as f:
+            for body, _ in _records(f, outbox.at):
+                if body and body[:1] == b"-":
+                    told += _told(body)
+                else:
+                    samples += 1
+    except OSError as e:
+        log("flash: can't read samples:", e)
+    return samples, told
+
+
+def _send(loop, batch):
+    # Returns how many samples the server has now.
+    if loop.tries:
+        # A server that restarts, or has a limit, ends the connection on this one too.
+        loop.link.send(b"{}")
+    loop.tries += 1
+    if loop.tries > _POISON:
+        loop.dropped += 1
+        batch.n = 0
+        log("telemetry: dropped a sample that the server would not take")
+    else:
+        loop.link.send(batch.payload())
+        wait.feed()
+        loop.backoff.reset()
+    loop.tries = 0
+    loop.report()
+    return batch.n
+
+
+def _rest(loop, keys):
+    # Before the next batch: as long as the server's limits want it, sampling.
+    outbox, link = loop.outbox, loop.link
+    if outbox.limits is None:
+        outbox.limits = errand("limits", "ask", link, loop.inbox)
+    _, _, message, point = outbox.limits
+    end = time.ticks_add(time.ticks_ms(), int(max(outbox.pace, message, point * keys)))
+    left = 1
+    while left > 0:
+        loop.tick()
+        left = max(0, time.ticks_diff(end, time.ticks_ms()))
+        link.listen(max(0, min(left, loop.left())), loop.inbox)
+
+
+def _clock(outbox, host, port):
+    # Samples without a time, and a clock that was never set: it is asked for once.
+    outbox.now()
+    if outbox.base is None and not outbox.has_asked:
+        outbox.has_asked = True
+        try:
+            errand("clock", "ensure", _Deadline(_CLOCK), host, port)
+            outbox.now()
+        except LinkError as e:
+            log("outbox: samples without their time:", e)
+
+
+def _collect(outbox, most):
+    limits = outbox.limits
+    batch = _Batch(min(most, limits[0]) if limits else most, limits[1] if limits else most)
+    if not outbox.segments:
+        for record in outbox.waiting:
+            if not is_mark(record) and not batch.add(_sample(outbox, record[_HEAD:], True)):
+                break
+            batch.end += 1
+        return batch
+    n = outbox.segments[0]
+    batch.end = outbox.at
+    try:
+        with open(path(n), "rb") as f:
+            for body, end in _records(f, outbox.at):
+                if body is None:
+                    batch.dropped += 1
+                elif body[:1] == b"-":
+                    if n < outbox.since:
+                        batch.dropped += _told(body)
+                elif not batch.add(_sample(outbox, body, n >= outbox.since)):
+                    return batch
+                batch.end = end
+    except OSError as e:
+        log("flash: can't read samples:", e)
+        batch.dropped += 1
+    if not batch.n:
+        batch.end = None
+    return batch
+
+
+def _done(outbox, batch):
+    outbox.dropped += batch.dropped
+    if not outbox.segments:
+        outbox.forget(batch.end)
+    elif batch.end is None:
+        outbox.remove()
+    else:
+        outbox.at = batch.end
+
+
+def _sample(outbox, body, is_ours):
+    # A record's body as the server wants it, with the time where that is known.
+    i = body.find(b",")
+    stamp, values = body[:i], body[i + 1 :]
+    try:
+        ms = int(stamp)
+        if stamp[:1] == b"+":
+            ms = outbox.base + ms if is_ours and outbox.base is not None else None
+    except ValueError:
+        ms = None
+    return values if ms is None else b'{"ts":%d,"values":%s}' % (ms, values)
+
+
+def _told(body):
+    try:
+        return int(body[1:])
+    except ValueError:
+        return 0
+
+
+def _records(f, at):
+    # Yields (body, where the next one begins); body None for what is damaged.
+    size = f.seek(0, 2)
+    is_damaged = False
+    while at < size:
+        f.seek(at)
+        head = f.read(_HEAD)
+        body = _body(f, head, size - at - _HEAD)
+        if body:
+            if is_damaged:
+                yield None, at
+                is_damaged = False
+            at += _HEAD + len(body)
+            yield body, at
+        else:
+            is_damaged = True
+            i = head.find(b"\x1e", 1)
+            at += i if i > 0 else len(head)
+    if is_damaged:
+        yield None, size
+
+
+def _body(f, head, left):
+    try:
+        size = int(head[1:5], 16)
+        if head[:1] == b"\x1e" and 0 < size <= left:
+            body = f.read(size)
+            if crc32(body) == int(head[5:], 16):
+                return body
+    except (ValueError, MemoryError):
+        pass
