@@ -25,7 +25,7 @@ def boot():
     forget("firstboot.board")
     link = __import__("firstboot.link." + config["transport"], None, None, ("Link",)).Link(config)
     for name in list(config):  # the link has what it needs: 400 bytes less while the board provisions itself
-        if name.split(".")[0] in ("server", "tls", "ntp", "coap", "watchdog"):
+        if name.split(".")[0] in ("server", "tls", "coap", "watchdog"):
             del config[name]
     return config, store, link, Backoff(config["retry.first"], config["retry.most"], os.urandom)
 
