@@ -1,0 +1,2 @@
+// The board is upstream's; the port's folder is on the include path.
+#include "boards/ESP32_GENERIC_C3/mpconfigboard.h"

@@ -1,0 +1,4 @@
+# Generic ESP32-S3 module with firstboot frozen in: upstream's board, with this folder's manifest.
+include(${CMAKE_SOURCE_DIR}/boards/ESP32_GENERIC_S3/mpconfigboard.cmake)
+
+set(MICROPY_FROZEN_MANIFEST ${MICROPY_BOARD_DIR}/manifest.py)

@@ -1,0 +1,2 @@
+// The board is upstream's; the port's folder is on the include path.
+#include "boards/RPI_PICO2_W/mpconfigboard.h"

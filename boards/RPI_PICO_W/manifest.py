@@ -1,0 +1,3 @@
+# What upstream freezes for this board, and firstboot.
+include("$(PORT_DIR)/boards/RPI_PICO_W/manifest.py")
+include("../../manifest.py")
