@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Make and show device profiles, with their provision keys.",
     ),
     "bulk": (".bulk", "Before flashing", "Turn a list of MACs into ThingsBoard's bulk import, and check it."),
+    "keys": (".keys.__main__", "Before flashing", "Make a CA, and issue the certificates of boards."),
     "image": (".image.command", "Flashing", "Make one file with everything for a factory to flash, and look into one."),
     "flash": (".flash.command", "Flashing", "Flash boards, many at once, and follow each to its first telemetry."),
     "ledger": (".flash.history", "Flashing", "Show what was flashed onto which board, when, and what came of it."),
@@ -38,7 +39,6 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Without a board",
         "Put files on a virtual board's flash, list them, and power it up.",
     ),
-    "keys": (".keys.__main__", "For a fleet", "Make a CA, and issue the certificates of boards."),
 }
 
 
@@ -61,7 +61,7 @@ class _Lazy(TyperGroup):
             module = import_module(COMMANDS[name][0], __package__)
             command = typer.main.get_command(module.app)
             command.name = name
-            _reflow(command)
+            _tidy(command)
         return name, command, rest
 
     def invoke(self, ctx: Any) -> Any:
@@ -72,12 +72,14 @@ class _Lazy(TyperGroup):
             raise typer.Exit(1) from e
 
 
-def _reflow(command: Any) -> None:
+def _tidy(command: Any) -> None:
     # A docstring is wrapped for its file; a terminal has a width of its own. Examples keep their lines.
     paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
+    # Completion is the program's, not each command's.
+    command.params = [p for p in command.params if p.name not in ("install_completion", "show_completion")]
     command.help = "\n\n".join(p if p.startswith("firstboot ") else p.replace("\n", " ") for p in paragraphs)
     for inner in getattr(command, "commands", {}).values():
-        _reflow(inner)
+        _tidy(inner)
 
 
 app = typer.Typer(cls=_Lazy, no_args_is_help=True, pretty_exceptions_show_locals=False)
@@ -97,7 +99,12 @@ def firstboot(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version, and stop.")
     ] = False,
 ) -> None:
-    """Boards that introduce themselves to ThingsBoard: configure, flash and follow one of them or a fleet."""
+    """Boards that introduce themselves to ThingsBoard: configure, flash and follow one of them or a fleet.
+
+    firstboot profile create boards --into config.json
+    firstboot config write
+    firstboot flash --all
+    """
 
 
 if __name__ == "__main__":

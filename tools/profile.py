@@ -44,7 +44,7 @@ def create(
     """Make a device profile by which boards provision themselves, and print its key and secret.
 
     firstboot profile create boards --into config.json
-    firstboot profile create boards --strategy check --server https://tb.example.org
+    firstboot profile create boards --server https://tb.example.org --strategy check
     firstboot profile create boards --strategy chain --certificate ca.pem
     """
     if strategy not in STRATEGIES:

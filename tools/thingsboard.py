@@ -21,13 +21,14 @@ _TIMEOUT = (10, 120)  # seconds to connect and to answer; a bulk import answers 
 PAGE = 100
 
 _PANEL = "ThingsBoard"
+_USER_HELP = "A tenant administrator. The password is asked for or in FIRSTBOOT_PASSWORD; FIRSTBOOT_API_KEY goes first."
 Server = Annotated[
     str,
     typer.Option("--server", envvar="FIRSTBOOT_SERVER", help="Address of its web page.", rich_help_panel=_PANEL),
 ]
 User = Annotated[
     str,
-    typer.Option("--user", envvar="FIRSTBOOT_USER", help="A tenant administrator.", rich_help_panel=_PANEL),
+    typer.Option("--user", envvar="FIRSTBOOT_USER", help=_USER_HELP, rich_help_panel=_PANEL),
 ]
 Ca = Annotated[
     Path | None,

@@ -275,8 +275,8 @@ def at_a_terminal(folder, args, answers):
     try:
         while data := _read(master):
             told += data.decode(errors="replace")
-            # A prompt is what ends in ": " and waits; the answer must come after it, or it would be echoed.
-            if re.search(r": $", told[asked:]):
+            # A prompt is what ends in " > " and waits; the answer must come after it, or it would be echoed.
+            if re.search(r" > $", told[asked:]):
                 asked = len(told)
                 os.write(master, next(waiting).encode() + b"\n")
     finally:

@@ -176,23 +176,17 @@ def _ask_one(field: Field, now: Any) -> Any:
 def _answer(field: Field, now: Any) -> Any:
     default = now if now is not None else field.default
     if field.kind == "b":
-        return typer.confirm("  yes?", default=bool(default), err=True)
+        return typer.confirm("  yes?", default=bool(default), err=True, prompt_suffix=" > ")
     if field.is_secret:
-        said = typer.prompt(
-            "  (not shown; empty keeps it)" if now is not None else "  (not shown)",
-            default="",
-            hide_input=True,
-            show_default=False,
-            err=True,
-        )
+        hint = "  not shown; empty keeps it" if now is not None else "  not shown"
+        said = typer.prompt(hint, default="", hide_input=True, show_default=False, err=True, prompt_suffix=" > ")
         if not said and now is None and field.name == "provision.fleet_secret":
             err().print("  [dim]made one at random; keep this file, the tokens come from it[/]")
             return secrets.token_urlsafe(24)
         return said or now
-    hint = f" ({'|'.join(field.choices)})" if field.choices else ""
-    said = typer.prompt(
-        f" {hint}", default="" if default in (None, ...) else default, show_default=default not in (None, ...), err=True
-    )
+    default = None if default is ... else default
+    hint = f"  {'|'.join(field.choices)}" if field.choices else "  text" if field.kind in "sc" else "  number"
+    said = typer.prompt(hint, default=default or "", show_default=bool(default), err=True, prompt_suffix=" > ")
     return _typed(field, said)
 
 
@@ -221,8 +215,9 @@ def _show_warnings(found: list[Advice]) -> None:
 
     console = err()
     for one in found:
-        hint = f" [dim]-> {escape(one.hint)}[/]" if one.hint else ""
-        console.print(f"[bold yellow]warning:[/] [bold]{one.field}[/] {escape(one.message)}{hint}")
+        console.print(f"[bold yellow]warning:[/] [bold]{one.field}[/] {escape(one.message)}")
+        if one.hint:
+            console.print(f"  [dim]->[/] {escape(one.hint)}")
 
 
 def _parameter(name: str) -> str:
