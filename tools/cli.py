@@ -29,6 +29,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "image": (".image.command", "Flashing", "Make one file with everything for a factory to flash, and look into one."),
     "flash": (".flash.command", "Flashing", "Flash boards, many at once, and follow each to its first telemetry."),
     "ledger": (".flash.history", "Flashing", "Show what was flashed onto which board, when, and what came of it."),
+    "monitor": (".monitor", "Looking after boards", "Show what boards log, in colours and without secrets."),
+    "doctor": (".doctor", "Looking after boards", "Tell what is missing here, which boards there are, what ails them."),
     "standin": (
         ".standin.__main__",
         "Without a board",

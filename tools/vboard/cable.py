@@ -57,6 +57,11 @@ class Cable:
         """The path of the port."""
         return str(self.link)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether some host program has the port open."""
+        return self._open
+
     def plug(self) -> None:
         """Make the port appear; it stays until unplug()."""
         with self._lock:
