@@ -14,6 +14,7 @@ help:
 	@echo "make test [ARGS=...]       lint and every test; ARGS go to pytest"
 	@echo "make faults                every power cut and network fault, where make test draws a sample"
 	@echo "make lint                  ruff, and mypy on tools/"
+	@echo "make bundle                build/: firstboot compiled for boards, as ZIP file and for mip"
 	@echo "make clean                 remove build/ and the virtual environment"
 
 setup: $(READY)
@@ -39,6 +40,9 @@ faults: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+bundle: $(READY)
+	@$(BIN)/python -m tools.bundle
 
 clean:
 	rm -rf build $(VENV)
