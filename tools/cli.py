@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     ),
     "bulk": (".bulk", "Before flashing", "Turn a list of MACs into ThingsBoard's bulk import, and check it."),
     "keys": (".keys.__main__", "Before flashing", "Make a CA, and issue the certificates of boards."),
+    "ca": (".ca", "Before flashing", "Fetch the server's CA certificate, as the file that a board verifies it by."),
     "image": (".image.command", "Flashing", "Make one file with everything for a factory to flash, and look into one."),
     "flash": (".flash.command", "Flashing", "Flash boards, many at once, and follow each to its first telemetry."),
     "ledger": (".flash.history", "Flashing", "Show what was flashed onto which board, when, and what came of it."),
