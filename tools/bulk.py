@@ -125,9 +125,7 @@ def bulk(
     if upload and result["errors"]:
         fail("\n".join(["ThingsBoard did not take:", *result["errors"]]))
     if derived and not upload:
-        err().print(
-            '[dim]choose "Access token" for the column access token when importing, or it becomes an attribute[/]'
-        )
+        err().print('[dim]in ThingsBoard, choose "Access token" for the fourth column, or it becomes an attribute[/]')
 
 
 def _lines(file: Path) -> Iterator[tuple[int, dict[str, str]]]:

@@ -45,17 +45,17 @@ Json = Annotated[bool, typer.Option("--json", callback=_remember, help="Print on
 
 
 def out() -> Console:
-    """Where results for a person go: stdout."""
+    """Where results for a person go: stdout. Without emoji, or a MAC with :cd: in it would show a disc."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True)
+    return Console(highlight=False, soft_wrap=True, emoji=False)
 
 
 def err() -> Console:
     """Where progress, warnings and errors go: stderr."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 def print_json(document: Any) -> None:

@@ -239,6 +239,13 @@ def test_every_line_that_is_wrong_is_named(run):
     assert not Path("out.csv").exists()
 
 
+def test_a_mac_is_shown_as_it_is(run):
+    """Rich takes :cd: for an emoji."""
+    write_config()
+    Path("macs.txt").write_text("28:cd:c1:0a:4b:0\n")
+    assert "line 1: '28:cd:c1:0a:4b:0' is not a MAC" in run("bulk", "macs.txt").stderr
+
+
 WRONG = [
     ("sensor", "ESP32_GENERIC", "a0b1c2d3e4f5\na0b1c2d3e4f6", "put {mac} into provision.name"),
     ("x" * 250 + "{mac}", "", "a0b1c2d3e4f5", "262 characters"),

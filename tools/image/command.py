@@ -80,7 +80,7 @@ def make(
         f"[bold]{path}[/]: {len(files)} files, {used / 1024:.0f} KiB, in a file system of {area.size >> 10} KiB"
     )
     console.print(f"  sha256 {digest}")
-    console.print(f"  [dim]it holds the config's secrets. Write it with[/]\n  {_how(kind, parts, path)}")
+    console.print(f"  to flash it: {_how(kind, parts, path)}\n  [dim]it holds the config's secrets[/]")
 
 
 @app.command()
