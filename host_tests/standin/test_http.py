@@ -1,0 +1,161 @@
+"""The HTTP transport beyond provisioning: telemetry, attributes, RPC, long polls, limits (contract 2.5 and 5 to 10)."""
+
+import asyncio
+import json
+import time
+
+import aiohttp
+import pytest
+
+from tools.standin import Fate, Limits
+
+
+@pytest.fixture
+async def http(server):
+    """A function: method, path below /api/v1, body, query -> (status, body as text)."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(20)) as session:
+
+        async def ask(method, path, body=None, **query):
+            url = f"http://127.0.0.1:{server.http_port}/api/v1/{path}"
+            async with session.request(method, url, data=body, params=query) as answer:
+                return answer.status, await answer.text()
+
+        yield ask
+
+
+async def test_a_bad_token_is_401_with_an_empty_body(server, device, http):
+    for method, path in (
+        ("POST", "telemetry"),
+        ("POST", "attributes"),
+        ("GET", "attributes"),
+        ("GET", "rpc"),
+        ("POST", "claim"),
+    ):
+        assert await http(method, f"nobody/{path}", b"{" if method == "POST" else None) == (401, "")
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b'{"a":1}', 200),
+        (b"{}", 200),
+        (b'[{"a":1},{"ts":1,"values":{"b":2}}]', 200),
+        (b"", 400),
+        (b"{", 500),
+        (b"1", 500),
+        (b'{"ts":1,"values":3}', 500),
+        (b'{"ts":null,"values":{"a":1}}', 500),
+        (b"\xff\x00", 500),
+    ],
+)
+async def test_telemetry(server, device, http, body, status):
+    assert (await http("POST", f"{device}/telemetry", body))[0] == status
+
+
+async def test_an_empty_array_hangs_to_the_async_limit(server, device, http):
+    began = time.monotonic()
+    assert await http("POST", f"{device}/telemetry", b"[]") == (503, "")
+    assert time.monotonic() - began >= 0.29
+
+
+async def test_attributes(server, device, http):
+    await asyncio.to_thread(server.set_shared, device, {"s": 1})
+    assert await http("GET", f"{device}/attributes", clientKeys="zz") == (200, "{}")
+    assert await http("POST", f"{device}/attributes", b'{"c":"7"}') == (200, "")
+    assert json.loads((await http("GET", f"{device}/attributes"))[1]) == {"client": {"c": 7}, "shared": {"s": 1}}
+    assert json.loads((await http("GET", f"{device}/attributes", sharedKeys="s"))[1]) == {"shared": {"s": 1}}
+    assert (await http("POST", f"{device}/attributes", b"[]"))[0] == 500
+    assert (await http("GET", f"{device}/attributes", clientKeys="a,,b"))[0] == 503
+
+
+async def test_long_poll_for_shared_attributes(server, device, http):
+    poll = asyncio.create_task(http("GET", f"{device}/attributes/updates", timeout="10000"))
+    while not server.core.polls.get(server.device(device).id):
+        await asyncio.sleep(0.01)
+    await asyncio.to_thread(server.set_shared, device, {"a": 2})
+    status, body = await poll
+    assert (status, json.loads(body)) == (200, {"a": 2})
+
+
+async def test_long_polls_time_out(server, device, http):
+    assert (await http("GET", f"{device}/rpc", timeout="100"))[0] == 408
+    began = time.monotonic()
+    assert (await http("GET", f"{device}/attributes/updates"))[0] == 503  # 30 s come before 60 s
+    assert 0.29 <= time.monotonic() - began < 5
+    assert (await http("GET", f"{device}/rpc", timeout="soon"))[0] == 400
+
+
+async def test_rpc_to_the_device(server, device, http):
+    calling = asyncio.create_task(asyncio.to_thread(server.rpc, device, "led", {"on": 1}))
+    status, body = await http("GET", f"{device}/rpc", timeout="10000")
+    assert (status, json.loads(body)) == (200, {"id": 0, "method": "led", "params": {"on": 1}})
+    assert await http("POST", f"{device}/rpc/0", b'{"ok":true}') == (200, "")
+    assert await calling == {"ok": True}
+    assert await http("POST", f"{device}/rpc/0", b'{"ok":"stale"}') == (200, "")
+    assert (await http("POST", f"{device}/rpc/zero", b"{}"))[0] == 400
+
+
+async def test_rpc_from_the_device(server, device, http):
+    server.methods["add"] = lambda params: {"sum": sum(params)}
+    assert await http("POST", f"{device}/rpc", b'{"method":"add","params":[1,2]}') == (200, '{"sum": 3}')
+    assert (await http("POST", f"{device}/rpc", b'{"method":"add"}'))[0] == 500
+    assert (await http("POST", f"{device}/rpc", b'{"params":{}}'))[0] == 500
+    assert (await http("POST", f"{device}/rpc", b'{"method":"unknown","params":{}}'))[0] == 503
+
+
+async def test_polls_do_not_end_an_mqtt_session(server, device, http):
+    from .client import Client
+
+    async with Client(server.mqtt_port) as client:
+        await client.connect("x", device)
+        assert (await http("GET", f"{device}/rpc", timeout="50"))[0] == 408
+        client.send(b"\xc0\x00")
+        assert await client.receive() is not None
+
+
+async def test_bodies_that_are_too_long(server, device, http):
+    assert (await http("POST", f"{device}/rpc/0", b"x" * 65536))[0] == 200
+    assert (await http("POST", f"{device}/rpc/0", b"x" * 65537))[0] == 413
+    assert (await http("POST", f"{device}/telemetry", b'{"a":"%s"}' % (b"x" * 100000)))[0] == 200
+
+
+async def test_rate_limits(server, device, http):
+    server.set_limits(Limits(messages="1:60", telemetry_messages="1:60"))
+    assert await http("POST", f"{device}/telemetry", b'{"a":1}') == (200, "")
+    assert await http("POST", f"{device}/telemetry", b'{"a":1}') == (500, "")
+    assert await http("POST", f"{device}/telemetry", b'{"ts":1,"values":{}}') == (200, "")  # no point: a plain message
+    assert await http("GET", f"{device}/attributes") == (503, "")  # after having hung
+    assert len(server.telemetry(device)) == 1
+
+
+async def test_claim(server, device, http):
+    assert await http("POST", f"{device}/claim", b'{"secretKey":"s"}') == (200, "")
+    assert await http("POST", f"{device}/claim", b"") == (200, "")
+    assert await http("POST", f"{device}/claim", b"[") != (200, "")
+    assert server.core.claims[server.device(device).id].secret == "s"
+
+
+@pytest.mark.parametrize("fate", ["close", "drop"])
+async def test_an_answer_that_does_not_come(server, http, fate):
+    name = f"http-{fate}"
+    body = {"provisionDeviceKey": "profile-key", "provisionDeviceSecret": "profile-secret", "deviceName": name}
+    server.next_answers(fate)
+    with pytest.raises((aiohttp.ClientError, asyncio.TimeoutError)):
+        await asyncio.wait_for(http("POST", "provision", json.dumps(body).encode()), 0.5)
+    assert server.device(name)
+
+
+async def test_answers_doubled_delayed_and_replaced(server, device):
+    request = f"POST /api/v1/{device}/telemetry HTTP/1.1\r\nHost: x\r\nContent-Length: 7\r\n\r\n".encode() + b'{"a":1}'
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.http_port)
+    server.next_acknowledgements("double", Fate("delay", 0.2), Fate("replace", body=b"oops"))
+    writer.write(request)
+    for _ in range(2):
+        assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)).startswith(b"HTTP/1.1 200 OK")
+    began = time.monotonic()
+    writer.write(request)
+    assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)).startswith(b"HTTP/1.1 200 OK")
+    assert time.monotonic() - began >= 0.19
+    writer.write(request)
+    await asyncio.wait_for(reader.readuntil(b"oops"), 10)
+    writer.close()
