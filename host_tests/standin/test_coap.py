@@ -10,6 +10,9 @@ from tools.standin import Fate, Limits
 
 from .client import Client
 
+# aiocoap warns of its own ways, and of the callbacks that lose nothing.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
 
 @pytest.fixture
 async def coap(server):

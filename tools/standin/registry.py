@@ -21,11 +21,12 @@ _ALPHANUMERIC = string.ascii_letters + string.digits
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS profile (
   id TEXT PRIMARY KEY, tenant TEXT NOT NULL, name TEXT NOT NULL, strategy TEXT NOT NULL,
-  provision_key TEXT UNIQUE, provision_secret TEXT, pattern TEXT, allow_create INTEGER NOT NULL DEFAULT 0);
+  provision_key TEXT UNIQUE, provision_secret TEXT, pattern TEXT, allow_create INTEGER NOT NULL DEFAULT 0,
+  info TEXT NOT NULL DEFAULT '{}');
 CREATE TABLE IF NOT EXISTS device (
   id TEXT PRIMARY KEY, tenant TEXT NOT NULL, profile TEXT NOT NULL, name TEXT NOT NULL, gateway INTEGER NOT NULL,
   credentials_type TEXT NOT NULL, credentials_id TEXT NOT NULL UNIQUE, credentials_value TEXT,
-  created INTEGER NOT NULL, UNIQUE (tenant, name));
+  created INTEGER NOT NULL, info TEXT NOT NULL DEFAULT '{}', UNIQUE (tenant, name));
 CREATE TABLE IF NOT EXISTS attribute (
   device TEXT NOT NULL, scope TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, ts INTEGER NOT NULL,
   PRIMARY KEY (device, scope, name));
@@ -51,6 +52,7 @@ class Profile:
     secret: str | None = None
     pattern: str | None = None
     allow_create: bool = False
+    info: dict[str, Any] = field(default_factory=dict)  # what else REST wrote into it
 
 
 @dataclass
@@ -73,6 +75,7 @@ class Device:
     credentials: Credentials
     gateway: bool = False
     created: int = field(default_factory=lambda: now_ms())
+    info: dict[str, Any] = field(default_factory=dict)  # label and additional info
 
 
 def now_ms() -> int:
@@ -94,6 +97,14 @@ def normalised(certificate: str) -> str:
     """Certificate text without its BEGIN and END lines and line ends (contract 2.4)."""
     text = certificate.replace("-----BEGIN CERTIFICATE-----", "").replace("-----END CERTIFICATE-----", "")
     return text.replace("\n", "").replace("\r", "")
+
+
+def first_certificate(text: str) -> str:
+    """The first certificate of a PEM text; RegistryError."""
+    end = "-----END CERTIFICATE-----"
+    if end not in text:
+        raise RegistryError("no PEM certificate")
+    return text.split(end)[0] + end
 
 
 def access_token(token: str) -> Credentials:
@@ -138,13 +149,13 @@ class Registry:
 
     def add_profile(self, profile: Profile) -> Profile:
         """Store a profile, or replace the one with its id. RegistryError: the key is taken."""
-        row = (*vars(profile).values(),)
+        row = (*list(vars(profile).values())[:-1], json.dumps(profile.info))
         try:
-            self._run("INSERT OR ABORT INTO profile VALUES (?,?,?,?,?,?,?,?)", *row)
+            self._run("INSERT OR ABORT INTO profile VALUES (?,?,?,?,?,?,?,?,?)", *row)
         except sqlite3.IntegrityError:
             if self._one("SELECT 1 FROM profile WHERE provision_key=? AND id<>?", profile.key, profile.id):
                 raise RegistryError("Device profile with such provision device key already exists!") from None
-            self._run("INSERT OR REPLACE INTO profile VALUES (?,?,?,?,?,?,?,?)", *row)
+            self._run("INSERT OR REPLACE INTO profile VALUES (?,?,?,?,?,?,?,?,?)", *row)
         return profile
 
     def profiles(self) -> list[Profile]:
@@ -157,27 +168,43 @@ class Registry:
         row = self._one(f"SELECT * FROM profile WHERE {column}=?", *where.values())
         return _profile(row) if row else None
 
+    def profile_named(self, name: str, tenant: str) -> Profile:
+        """The profile of this name; one that is not there yet is made, without provisioning."""
+        return self.profile(name=name) or self.add_profile(Profile(new_id(), tenant, name, "DISABLED"))
+
+    def delete_profile(self, profile_id: str) -> None:
+        """Remove a profile; RegistryError when devices use it."""
+        if self._one("SELECT 1 FROM device WHERE profile=?", profile_id):
+            raise RegistryError("The device profile referenced by the devices cannot be deleted!")
+        self._run("DELETE FROM profile WHERE id=?", profile_id)
+
     # Devices
 
     def add_device(self, device: Device) -> Device:
         """Store a device; RegistryError when the server's validators would refuse it. Leaves nothing behind then."""
-        if not device.name.strip():
-            raise RegistryError("the name is blank")
-        if len(device.name) > 255:
-            raise RegistryError("the name is longer than 255 characters")
-        if re.search(r"<[a-zA-Z/!]", device.name):
-            raise RegistryError("the name holds markup")
-        if not device.credentials.id:
-            raise RegistryError("the credentials id is empty")
+        _check(device)
         c = device.credentials
         try:
             self._run(
-                "INSERT INTO device VALUES (?,?,?,?,?,?,?,?,?)",
+                "INSERT INTO device VALUES (?,?,?,?,?,?,?,?,?,?)",
                 *(device.id, device.tenant, device.profile, device.name, device.gateway),
-                *(c.type, c.id, None if c.value is None else json.dumps(c.value), device.created),
+                *(c.type, c.id, None if c.value is None else json.dumps(c.value)),
+                *(device.created, json.dumps(device.info)),
             )
         except sqlite3.IntegrityError as e:
             raise RegistryError(f"name or credentials are taken ({e})") from None
+        return device
+
+    def change_device(self, device: Device) -> Device:
+        """Store a device's name, profile, gateway flag and info; RegistryError."""
+        _check(device)
+        try:
+            self._run(
+                "UPDATE device SET profile=?, name=?, gateway=?, info=? WHERE id=?",
+                *(device.profile, device.name, device.gateway, json.dumps(device.info), device.id),
+            )
+        except sqlite3.IntegrityError:
+            raise RegistryError("Device with such name already exists!") from None
         return device
 
     def devices(self) -> list[Device]:
@@ -233,6 +260,16 @@ class Registry:
         rows = self._all("SELECT name, value FROM attribute WHERE device=? AND scope=?", device_id, scope)
         return {name: json.loads(value) for name, value in rows}
 
+    def attribute_entries(self, device_id: str, scope: str) -> list[tuple[str, Any, int]]:
+        """All attributes of one scope: (name, value, time of the last change in ms)."""
+        rows = self._all("SELECT name, value, ts FROM attribute WHERE device=? AND scope=?", device_id, scope)
+        return [(name, json.loads(value), ts) for name, value, ts in rows]
+
+    def delete_series(self, device_id: str, names: list[str]) -> None:
+        """Remove telemetry by name."""
+        for name in names:
+            self._run("DELETE FROM series WHERE device=? AND name=?", device_id, name)
+
     def add_series(self, device_id: str, points: list[tuple[str, int, Any]]) -> None:
         """Store telemetry: (name, ts in ms, value) each."""
         rows = [(device_id, name, ts, json.dumps(value)) for name, ts, value in points]
@@ -262,11 +299,24 @@ def new_id() -> str:
     return str(uuid.uuid1())
 
 
+def _check(device: Device) -> None:
+    if not device.name.strip():
+        raise RegistryError("the name is blank")
+    if len(device.name) > 255:
+        raise RegistryError("the name is longer than 255 characters")
+    if re.search(r"<[a-zA-Z/!]", device.name):
+        raise RegistryError("the name holds markup")
+    if not device.credentials.id:
+        raise RegistryError("the credentials id is empty")
+
+
 def _profile(row: Any) -> Profile:
-    return Profile(**{**dict(zip(Profile.__dataclass_fields__, row, strict=True)), "allow_create": bool(row[7])})
+    members = dict(zip(Profile.__dataclass_fields__, row, strict=True))
+    return Profile(**{**members, "allow_create": bool(row[7]), "info": json.loads(row[8])})
 
 
 def _device(row: Any) -> Device:
     value = None if row[7] is None else json.loads(row[7])
     device_id, tenant, profile, name = row[:4]
-    return Device(device_id, tenant, profile, name, Credentials(row[5], row[6], value), bool(row[4]), row[8])
+    credentials = Credentials(row[5], row[6], value)
+    return Device(device_id, tenant, profile, name, credentials, bool(row[4]), row[8], json.loads(row[9]))
