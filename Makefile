@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test faults lint clean setup
+.PHONY: demo test faults bench lint clean setup
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo "     [TRANSPORT=mqtt|http|coap] [TLS=1] [CREDENTIALS=token|server|basic|derived|x509]"
 	@echo "make test [ARGS=...]       lint and every test; ARGS go to pytest"
 	@echo "make faults                every power cut and network fault, where make test draws a sample"
+	@echo "make bench                 measure heap, speed and size beside the alternatives: build/bench.json"
 	@echo "make lint                  ruff, and mypy on tools/"
 	@echo "make bundle                build/: firstboot compiled for boards, as ZIP file and for mip"
 	@echo "make clean                 remove build/ and the virtual environment"
@@ -36,6 +37,9 @@ test: lint
 
 faults: $(READY)
 	FAULTS=all $(BIN)/python -m pytest host_tests/faults $(ARGS)
+
+bench: $(READY)
+	$(BIN)/python -m tools.bench $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -22,23 +22,23 @@ class Heap:
     """Bytes: the smallest heaps that a first and a second boot reach telemetry in, and what the loop holds."""
 
     first_boot: int
-    second_boot: int
+    second_boot: int | None
     steady: int
 
 
-def heap(stage: Stage, told: Callable[[str], None] = lambda _: None) -> Heap:
-    """Measure the firmware of this stage. `told`: hears what is being measured."""
-    told("heap of the virtual board itself")
-    base = smallest(lambda size: _idle(stage, size).ended == "idle")
+def heap(stage: Stage, told: Callable[[str], None] = lambda _: None, *, second: bool = True) -> Heap:
+    """Measure the firmware of this stage. `told`: hears what is being measured. `second`: also a second boot."""
     told("heap of the telemetry loop")
+    base = held(stage)
     image = stage.image()
     run = stage.board(image, heap=_ROOMY).run(_ACKNOWLEDGED.pattern)
-    steady = steady_heap(run) - held(stage)
+    steady = steady_heap(run) - base
     told("smallest heap of a first boot")
     first = smallest(lambda size: boots(stage, size)) - base
+    if not second:
+        return Heap(first, None, steady)
     told("smallest heap of a second boot")
-    second = smallest(lambda size: _reaches(stage.board(image, heap=size).run(_settled))) - base
-    return Heap(first, second, steady)
+    return Heap(first, smallest(lambda size: _reaches(stage.board(image, heap=size).run(_settled))) - base, steady)
 
 
 def held(stage: Stage) -> int:

@@ -24,6 +24,7 @@ class Stage:
 
     `transport`, `tls`, `credentials`: as in config.json. `files`: more or other files for the image, by their path
     on the board. `config`: more or other config sections. `frozen`: the boards' MicroPython has firstboot frozen in.
+    `without`: slices that the boards' flash lacks.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Stage:
         files: dict[str, bytes] | None = None,
         config: dict[str, Any] | None = None,
         frozen: bool = False,
+        without: tuple[str, ...] = (),
         **standin: Any,
     ) -> None:
         self.transport = transport
@@ -45,6 +47,7 @@ class Stage:
         self.files = files or {}
         self.more = config or {}
         self.frozen = frozen
+        self.without = without
         if tls:
             standin["tls"] = True
         self.standin = Standin(**standin)
@@ -83,7 +86,7 @@ class Stage:
         """A new board's flash: empty but for firmware, config and, where needed, the server's CA."""
         # A board's unique id comes from the image's path, so that each is another device to the server.
         image = Image(Path(self._folder.name) / f"board-{next(self._numbers)}.img").format()
-        files = {**firmware(strip=strip, frozen=self.frozen), "/config.json": json.dumps(self.config).encode()}
+        files = {**self._firmware(strip), "/config.json": json.dumps(self.config).encode()}
         if self.transport == "coap":
             files.update(microcoapy(strip=strip))
         if self.tls:
@@ -94,6 +97,9 @@ class Stage:
     def board(self, image: Image, **more: Any) -> VirtualBoard:
         """The board with this image."""
         return VirtualBoard(image, vm=frozen() if self.frozen else None, **more)
+
+    def _firmware(self, strip: bool) -> dict[str, bytes]:
+        return firmware(strip=strip, frozen=self.frozen, without=self.without)
 
     def _port(self) -> int:
         name = {"mqtt": "mqtts", "http": "https", "coap": "coaps"}[self.transport] if self.tls else self.transport

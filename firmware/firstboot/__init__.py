@@ -34,6 +34,7 @@ def _identify(app):
     if is_first:
         errand("enrol", "enrol", *parts)
     forget("firstboot.store")
+    forget("firstboot.nvs")
     return errand("ready", "ready", app, is_first, *parts)
 
 

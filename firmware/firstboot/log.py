@@ -1,8 +1,9 @@
 # The log: one line an event, and the one place where secrets are taken out.
 # MIT licence, (c) 2026 the firstboot authors.
 
-import json
 import time
+
+from . import errand
 
 _began = time.ticks_ms()  # the ports' ticks start with the boot, the VM's do not
 _secrets = []
@@ -11,15 +12,7 @@ _secrets = []
 def hide(*secrets):
     """Never print these again (str, bytes or None each), plain or as repr() and JSON write them: from here on every
     line shows *** in their place."""
-    for secret in secrets:
-        if isinstance(secret, bytes):
-            secret = secret.decode()
-        if secret:
-            for form in (secret, repr(secret)[1:-1], repr(secret.encode())[2:-1], json.dumps(secret)[1:-1]):
-                if form not in _secrets:
-                    _secrets.append(form)
-    # The longest first, so that a secret inside another one leaves no rest behind.
-    _secrets.sort(key=len, reverse=True)
+    errand("secrets", "add", _secrets, secrets)
 
 
 def log(*parts):

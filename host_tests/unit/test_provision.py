@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from firstboot.provision import TABLE, Provisioner
+from firstboot.handshake import TABLE
+from firstboot.provision import Provisioner
 from firstboot.store import ASKED, CANDIDATE, EMPTY, VERIFIED, VERIFYING, Store
 
 from .fakes import NAME, OWN, Denied, LinkError, MemorySlot, ScriptedLink, Server, ServerLink, Stop, refusal, success
