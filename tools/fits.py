@@ -43,8 +43,8 @@ PORT_MODULES = {"esp32": {"esp32"}, "rp2": {"rp2"}}
 DEPENDENCIES = {"umqtt.simple", "microcoapy", "microcoapy.coap_packet"}
 OWN = {"firstboot", "app"}
 
-# Attributes start as None and most names carry no types: that costs heap or a comment a line, and says nothing
-# about the port. Everything else that mypy knows is on.
+# Attributes start as None, and a name may change its type where that saves heap: types are not declared, and what
+# mypy infers from the first assignment says nothing about the port. Everything else that mypy knows is on.
 _MYPY = """\
 [mypy]
 python_version = 3.10
@@ -54,7 +54,7 @@ no_site_packages = true
 check_untyped_defs = true
 strict_optional = false
 ignore_missing_imports = true
-disable_error_code = var-annotated, has-type
+disable_error_code = assignment, var-annotated, has-type
 """
 
 # What the stubs have wrong, and why the firmware is right: a part of mypy's message -> the reason.
@@ -62,7 +62,6 @@ GAPS = {
     '"SSLContext" has no attribute "verify_mode"': "modtls_mbedtls.c has it on every port",
     '"SSLContext" has no attribute "verify_callback"': "modtls_mbedtls.c has it on every port",
     'mqtt_hello.py:.*Module has no attribute "socket"': "umqtt.simple's own import of socket, which is replaced",
-    'board.py:.*expression has type "WDT", variable has type "None"': "mypy takes a module's None for its type",
 }
 
 
