@@ -24,7 +24,15 @@ def run(app="app"):
 
         Telemetry(*parts).run()
     except Exception as e:  # noqa: BLE001 - the last line of defence: say why, and start again
-        errand("boot", "ended", e)
+        try:
+            errand("boot", "ended", e)
+        except Exception:  # noqa: BLE001 - too little memory even for that
+            from machine import reset
+
+            reset()
+    except KeyboardInterrupt:  # a person is there: their resets are no crashes
+        errand("crash", "clear")
+        raise
 
 
 def _identify(app):

@@ -9,6 +9,7 @@ import machine
 from . import wait
 
 _FLASH = const(150)  # ms
+_WATCHDOG = const(8388)  # ms
 
 
 def name(template):
@@ -72,7 +73,11 @@ def reset():
 def watch(seconds):
     """Start the watchdog; 0 leaves it off. It can't be stopped again."""
     if seconds:
-        wait.watchdog = machine.WDT(timeout=int(seconds * 1000))
+        ms = int(seconds * 1000)
+        try:
+            wait.watchdog = machine.WDT(timeout=ms)
+        except ValueError:  # the RP2's counts no further
+            wait.watchdog = machine.WDT(timeout=min(ms, _WATCHDOG))
 
 
 def blink(times):

@@ -7,7 +7,7 @@ import json
 from micropython import const
 
 from . import errand
-from .log import log
+from .log import clean, log
 
 _ATTRIBUTES = b"v1/devices/me/attributes"
 _ASK = b"v1/devices/me/attributes/request/1"
@@ -89,4 +89,4 @@ class Inbox:
             self.errors += 1
             log("app: a handler failed, number", self.errors)
             errand("trace", "trace", e)
-            return json.dumps({"error": ("%s: %s" % (type(e).__name__, e))[:_TEXT]}).encode()
+            return json.dumps({"error": clean("%s: %s" % (type(e).__name__, e))[:_TEXT]}).encode()

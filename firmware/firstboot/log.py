@@ -15,9 +15,14 @@ def hide(*secrets):
     errand("secrets", "add", _secrets, secrets)
 
 
+def clean(text):
+    """`text` without the secrets."""
+    for secret in _secrets:
+        text = text.replace(secret, "***")
+    return text
+
+
 def log(*parts):
     """Print the seconds since boot and `parts`, separated by spaces."""
-    line = " ".join([str(part) for part in parts])
-    for secret in _secrets:
-        line = line.replace(secret, "***")
+    line = clean(" ".join([str(part) for part in parts]))
     print("%8.3f" % (time.ticks_diff(time.ticks_ms(), _began) / 1000), line)

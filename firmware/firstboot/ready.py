@@ -3,7 +3,7 @@
 import os
 from micropython import const
 
-from . import errand
+from . import __version__, errand
 from .log import log
 
 _HOUR = const(3600000)  # ms
@@ -13,16 +13,24 @@ def ready(name, is_open, config, store, link, backoff):
     """What Telemetry() is made with; `name`: the module of the user's app; `is_open`: whether `link` is."""
     log("identity: verified")
     wifi = (config["wifi.ssid"], config["wifi.password"], config["wifi.timeout"])
+    is_safe, report, is_trial = errand("crash", "begin")
+    notes = {"firstboot_version": __version__, "safe_mode": is_safe}
+    if report:
+        notes["crash"] = report
+    if is_safe:
+        name = "firstboot.safe"
+        log("safe mode: the board crashed five times in a row; your app is tried again at the next power-up")
     app = _app(name)
     inbox = _inbox(app, link, config["transport"])
     keep = (config["outbox.bytes"], _HOUR // config["outbox.writes_per_hour"], config["ntp.host"], config["ntp.port"])
     period, revoked = config["period"], config["revoked"]
-    return app, inbox, link, store.credentials, is_open, wifi, backoff, period, revoked, _outbox(keep), keep
+    link_and_more = link, store.credentials, is_open, wifi, backoff, period, revoked
+    return (app, inbox) + link_and_more + (_outbox(keep), keep, notes, is_trial)
 
 
 def _app(name):
     try:
-        return __import__(name)
+        return __import__(name, None, None, ("read",))
     except Exception as e:  # noqa: BLE001 - a broken app must not keep the board from telling so
         log("app: can't be imported")
         errand("trace", "trace", e)

@@ -8,11 +8,12 @@ import json
 import time
 from micropython import const
 
-from . import __version__, errand, wait
+from . import errand, wait
 from .link import Denied
 from .log import log
 
 _REVOKED = const(5)  # refusals in a row, spaced by the back-off, until the credentials count as revoked
+_TRIAL = const(60000)  # ms that a boot must live to be none of those that crash
 _SLOWEST = const(60000)  # ms between two batches to a server that closes on them
 
 
@@ -22,10 +23,13 @@ class Telemetry:
     `app`: the user's module, or None where it could not be imported. `inbox`: what hears the server, or None.
     `link` may be open already (`is_open`). `wifi`: the arguments of wifi.join(). `revoked`: "provision" ends the
     loop when the credentials are refused, "wait" tries on. `outbox`: an Outbox with what an earlier boot could not
-    send, or None; `keep`: the arguments of Outbox(), and of drain() after the loop.
+    send, or None; `keep`: the arguments of Outbox(), and of drain() after the loop. `notes`: more attributes for the
+    first report. `is_trial`: whether a crash in the first minute counts.
     """
 
-    def __init__(self, app, inbox, link, credentials, is_open, wifi, backoff, period, revoked, outbox, keep):
+    def __init__(
+        self, app, inbox, link, credentials, is_open, wifi, backoff, period, revoked, outbox, keep, notes, is_trial
+    ):
         self.app = app
         self.inbox = inbox
         self.link = link
@@ -37,9 +41,11 @@ class Telemetry:
         self.revoked = revoked
         self.outbox = outbox
         self.keep = keep
+        self.notes = notes
+        self.is_trial = is_trial
         self.sample = self.told = None
         self.denied = self.errors = self.tries = self.dropped = self.taken = 0
-        self.due = time.ticks_ms()
+        self.due = self.began = time.ticks_ms()
 
     def run(self):
         """Raises Denied when the server has refused the credentials often enough; returns never."""
@@ -79,11 +85,13 @@ class Telemetry:
         dropped = self.dropped + (self.outbox.dropped if self.outbox else 0)
         trouble = (self.errors, dropped, self.inbox and self.inbox.errors)
         if self.told != trouble:
-            report = {"firstboot_version": __version__, "read_errors": self.errors, "dropped_samples": dropped}
+            report = self.notes or {}
+            report.update(read_errors=self.errors, dropped_samples=dropped)
             if self.inbox:
                 report["handler_errors"] = self.inbox.errors
             self.link.report(json.dumps(report).encode())
             self.told = trouble
+            self.notes = None
 
     def _work(self):
         # A connection's whole life.
@@ -140,6 +148,9 @@ class Telemetry:
 
     def _read(self):
         # The sample as bytes, or None. The next one is due a period later, and no burst follows a long wait.
+        if self.is_trial and time.ticks_diff(time.ticks_ms(), self.began) > _TRIAL:
+            self.is_trial = False
+            errand("crash", "clear")
         try:
             values = self.app.read()
             if values is None:

@@ -8,8 +8,13 @@ from .log import log
 
 def trace(error):
     """Print `error` with its traceback, a line at a time, with the secrets taken out."""
-    out = io.StringIO()
-    sys.print_exception(error, out)
-    for line in out.getvalue().split("\n"):
+    for line in text(error).split("\n"):
         if line:
             log("   ", line)
+
+
+def text(error):
+    """`error` and its traceback."""
+    out = io.StringIO()
+    sys.print_exception(error, out)
+    return out.getvalue()

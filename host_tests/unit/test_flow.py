@@ -199,6 +199,8 @@ def test_telemetry_survives_a_closed_session(standin):
         "provision",
         None,
         (65536, 60_000, "127.0.0.1", 1),
+        {},
+        False,
     )
     with pytest.raises(Stop):
         loop.run()

@@ -7,12 +7,13 @@ from types import SimpleNamespace
 
 import micro
 import pytest
-from firstboot import drain, outbox, telemetry, wait
+from firstboot import crash, drain, outbox, telemetry, wait
 from firstboot.backoff import Backoff
 from firstboot.link import Denied, LinkError
 
 from .fakes import OWN, Stop
 
+NOTES = {"firstboot_version": "1.2.3", "safe_mode": False}
 KEEP = (65536, 60_000, "127.0.0.1", 1)
 EPOCH = 1_800_000_000  # seconds since 1970 when a test's clock starts
 
@@ -105,10 +106,23 @@ def counter():
     return SimpleNamespace(read=lambda: {"n": next(numbers)})
 
 
-def loop(link, app=None, is_open=True, period=60, revoked="provision", keep=KEEP, outbox=None):
+def loop(link, app=None, is_open=True, period=60, revoked="provision", keep=KEEP, outbox=None, is_trial=False):
     backoff = Backoff(2, 300, lambda n: b"\xff" * n)
-    wifi = (None, "", 1)
-    return telemetry.Telemetry(app or counter(), None, link, OWN, is_open, wifi, backoff, period, revoked, outbox, keep)
+    return telemetry.Telemetry(
+        app or counter(),
+        None,
+        link,
+        OWN,
+        is_open,
+        (None, "", 1),
+        backoff,
+        period,
+        revoked,
+        outbox,
+        keep,
+        dict(NOTES),
+        is_trial,
+    )
 
 
 def run(link, *args, **more):
@@ -135,11 +149,10 @@ def test_an_open_link_is_not_opened_again():
 
 
 def test_the_first_report_tells_the_version():
-    from firstboot import __version__
-
-    link = Link()
+    link = Link(("listen", 2, LinkError("closed")))
     run(link)
-    assert link.reports == [{"firstboot_version": __version__, "read_errors": 0, "dropped_samples": 0}]
+    assert link.reports[0] == {**NOTES, "read_errors": 0, "dropped_samples": 0}
+    assert link.reports[1] == {"read_errors": 0, "dropped_samples": 0}
 
 
 def test_none_is_no_sample():
@@ -403,3 +416,13 @@ def test_without_memory_for_an_outbox_samples_are_counted_as_dropped(monkeypatch
     run(link)
     assert numbers(link)[:2] == [0, 2]
     assert link.reports[-1]["dropped_samples"] == 1
+
+
+def test_a_boot_that_lives_for_a_minute_is_no_crash():
+    def crashes(rounds):
+        crash._write(3, None)
+        run(Link(rounds=rounds), period=25, is_trial=True)
+        return crash._read()[0]
+
+    assert crashes(3) == 3  # at 0, 25 and 50 s
+    assert crashes(4) == 0  # at 75 s, before read() is called
