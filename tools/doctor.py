@@ -138,22 +138,23 @@ def _examine(port: Port, leave: bool, patience: float) -> Patient:
                 patient.findings.append(
                     Finding("problem", f"MicroPython {patient.micropython} is too old", "firstboot flash --micropython")
                 )
-            _firmware(talk, patient)
-            _config(talk, patient)
+            if _firmware(talk, patient):
+                _config(talk, patient)
             talk.reset()
     except BoardFailed as e:
         patient.findings.append(Finding("problem", str(e), e.hint))
     return patient
 
 
-def _firmware(talk: Talk, patient: Patient) -> None:
+def _firmware(talk: Talk, patient: Patient) -> bool:
     try:
         patient.firstboot = str(talk.eval("__import__('firstboot').__version__"))
     except BoardFailed:
-        patient.findings.append(Finding("problem", "firstboot is not on the board", "firstboot flash"))
-        return
+        patient.findings.append(Finding("warning", "firstboot is not on the board yet", "firstboot flash"))
+        return False
     if not talk.hashes(["/main.py"]):
         patient.findings.append(Finding("problem", "main.py is not on the board: nothing starts", "firstboot flash"))
+    return True
 
 
 def _config(talk: Talk, patient: Patient) -> None:

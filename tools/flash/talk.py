@@ -239,6 +239,8 @@ class Talk:
         with self._told():
             self._transport.exit_raw_repl()
             self._serial.write(b"\x04")
+            # What the REPL says until then is no log.
+            self._transport.read_until(1, b"soft reboot\r\n", timeout_overall=2)
 
     def lines(self, seconds: float) -> Iterator[str]:
         """What the board logs, a line at a time, for so many seconds. An empty line now and then says that it is quiet.

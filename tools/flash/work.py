@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import threading
@@ -14,7 +15,7 @@ from typing import Any
 from . import chip
 from .mask import Mask
 from .ports import Port
-from .talk import BoardFailed, Facts, Talk
+from .talk import BoardFailed, Facts, Gone, Talk
 
 _OLDEST = (1, 23, 0)
 _MPY = 6  # version of the .mpy format; what firstboot ships is 6.3 or older, without native code
@@ -96,13 +97,11 @@ class Work:
             self._micropython(plan.micropython)
         self.progress.step("connect")
         with Talk(self.port.device, plan.patience, self.stop).open() as talk:
-            facts = self._connect(talk)
-            self.progress.step("compare")
-            missing, stale = self._compare(talk)
+            facts, missing, stale = self._look(talk)
             if plan.reuse and not missing and not stale and self._is_done(facts):
                 talk.reset()
                 return self._end("already done")
-            self._copy(talk, facts, missing, stale)
+            self._copy(talk, missing, stale)
             self._verify(talk)
             self.result.name = talk.name(plan.name)
             began = time.monotonic()
@@ -113,6 +112,20 @@ class Work:
             self._follow(talk)
             self.result.provisioned = time.monotonic() - began
             return self._end("provisioned")
+
+    def _look(self, talk: Talk) -> tuple[Facts, list[str], list[str]]:
+        # Up to here nothing is changed: a board that is turned down goes on with what it did.
+        try:
+            facts = self._connect(talk)
+            self.progress.step("compare")
+            missing, stale = self._compare(talk)
+            self._check_room(facts, missing)
+            return facts, missing, stale
+        except BoardFailed as e:
+            if not isinstance(e, Gone):
+                with contextlib.suppress(BoardFailed):
+                    talk.reset()
+            raise
 
     def _end(self, done: str) -> Result:
         self.result.done = done
@@ -174,21 +187,27 @@ class Work:
             self.result.name = entry["name"]
         return bool(done)
 
-    def _copy(self, talk: Talk, facts: Facts, missing: list[str], stale: list[str]) -> None:
-        for path in stale:
-            talk.remove(path)
-        files = self.plan.files
-        need = sum(-(-len(files[path]) // facts.block) * facts.block for path in missing)
-        total = sum(len(files[path]) for path in missing)
+    def _check_room(self, facts: Facts, missing: list[str]) -> None:
         # Files that are replaced give room back, but only afterwards: littlefs writes the new one first.
+        need = sum(-(-len(self.plan.files[path]) // facts.block) * facts.block for path in missing)
         if need > facts.free:
             raise BoardFailed(
                 f"{need // 1024} KiB are to be written, and {facts.free // 1024} KiB are free on the board",
                 "remove files from it (mpremote fs rm), or freeze firstboot into MicroPython",
             )
+
+    def _copy(self, talk: Talk, missing: list[str], stale: list[str]) -> None:
+        for path in stale:
+            talk.remove(path)
+        files = self.plan.files
+        total = sum(len(files[path]) for path in missing) or 1
         before = 0
+
+        def wrote(done: int) -> None:
+            self.progress.step("copy", (before + done) / total)
+
         for path in missing:
-            talk.write(path, files[path], lambda done, b=before: self.progress.step("copy", (b + done) / total))  # type: ignore[misc]
+            talk.write(path, files[path], wrote)
             before += len(files[path])
         self.result.copied = len(missing)
 
@@ -214,7 +233,7 @@ class Work:
         while (left := end - time.monotonic()) > 0:
             try:
                 self._listen(talk, log, min(left, _DEAF))
-                if not log.first and not log.sending:
+                if not log.heard:
                     # Its first words were spoken before the port was back. A soft reset keeps the port.
                     talk.restart()
             except BoardFailed:
@@ -246,14 +265,14 @@ class Log:
     """What the log of a board that starts has told so far."""
 
     def __init__(self) -> None:
-        self.first = self.verified = self.sending = False
+        self.heard = self.verified = self.sending = False
         self.last = self.refused = self._config = ""
 
     def take(self, line: str) -> None:
         """One line more; an empty one says nothing."""
         text = re.sub(r"^ *[\d.]+ ", "", line).strip()
         self.last = text or self.last
-        self.first |= text.startswith("firstboot on")
+        self.heard |= text != line.strip()  # it had the time before it
         self.verified |= text.startswith("identity: verified")
         self.sending |= text.startswith("telemetry: acknowledged")
         if text.startswith("config: waiting for"):
