@@ -1,7 +1,8 @@
 # The clock, set by SNTP (RFC 4330). MIT licence, (c) 2026 the firstboot authors.
 #
-# An errand of link/tls.py: certificates have dates, and a board wakes up in 1970, 2000 or 2021. The answer is not
-# authenticated: who can forge it can make the board take an expired certificate for a good one, and no more.
+# An errand of link/tls.py and of the outbox: certificates and samples have dates, and a board wakes up in 1970, 2000
+# or 2021. The answer is not authenticated: who can forge it can make the board take an expired certificate for a good
+# one, or date its samples wrongly, and no more.
 
 import os
 import select
@@ -35,7 +36,7 @@ def _ask(wire, host, port):
     try:
         address = socket.getaddrinfo(host, port)[0][-1]
     except OSError as e:
-        raise LinkError("TLS needs the time, and ntp.host %s does not resolve (%s)" % (host, e))
+        raise LinkError("ntp.host %s does not resolve (%s)" % (host, e))
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
@@ -45,7 +46,7 @@ def _ask(wire, host, port):
         while True:
             left = time.ticks_diff(wire.end, time.ticks_ms())
             if left <= 0:
-                raise LinkError("TLS needs the time, and ntp.host %s does not tell it" % host)
+                raise LinkError("ntp.host %s does not tell the time" % host)
             # The server returns our transmit time, which is a random number: nobody else can answer.
             mark = os.urandom(8)
             sock.send(b"\x23" + bytes(39) + mark)
@@ -56,7 +57,7 @@ def _ask(wire, host, port):
     except LinkError:
         raise
     except OSError as e:
-        raise LinkError("TLS needs the time, and ntp.host %s can't be asked (%s)" % (host, e))
+        raise LinkError("ntp.host %s can't be asked (%s)" % (host, e))
     finally:
         sock.close()
 

@@ -111,7 +111,7 @@ def test_an_answer_that_is_none(answer, reason):
         asking = link(peer.port)
         with pytest.raises(LinkError, match=reason):
             asking.ask(b"{}")
-        assert asking.wire.sock is None
+        assert asking.sock is None
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_gone_credentials():
         device = link(peer.port)
         with pytest.raises(Denied, match="401"):
             device.open(OWN)
-        assert device.wire.sock is None
+        assert device.sock is None
 
 
 def test_a_server_error():
@@ -236,7 +236,7 @@ def test_a_server_error():
         device.open(OWN)
         with pytest.raises(LinkError, match="HTTP 500"):
             device.send(b"[1]")
-        assert device.wire.sock is None
+        assert device.sock is None
 
 
 def test_other_credentials_are_no_use():
@@ -326,7 +326,7 @@ def test_listen_closes_what_the_server_has_closed():
         device.open(OWN)
         with Stopwatch() as watch:
             device.listen(100)
-        assert device.wire.sock is None
+        assert device.sock is None
         assert watch.seconds > 0.09
 
 
@@ -334,6 +334,6 @@ def test_rubbish_after_an_answer_ends_the_connection():
     with Peer(answers(OK + b"HTTP/1.1 200 OK\r\n"), answers(OK)) as peer:
         device = link(peer.port)
         device.open(OWN)
-        assert device.wire.sock is None
+        assert device.sock is None
         device.send(b"{}")
         device.close()

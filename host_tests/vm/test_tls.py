@@ -138,7 +138,7 @@ def test_the_clock_is_set_before_the_first_handshake(secure, board, kind):
 def test_without_the_time_nobody_is_trusted(secure, board):
     with TimeServer(lambda request: None) as ntp:
         made = board(secure.mqtts_port, clock="unset", ntp={"host": HOST, "port": ntp.port})
-        refused(made, "TLS needs the time, and ntp.host 127.0.0.1 does not tell it")
+        refused(made, "TLS needs the time: ntp.host 127.0.0.1 does not tell the time")
     assert not any(wire.raw for wire in secure.wires), [wire.raw for wire in secure.wires]
 
 

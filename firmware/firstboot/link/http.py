@@ -1,7 +1,8 @@
 # ThingsBoard's HTTP transport. MIT licence, (c) 2026 the firstboot authors.
 #
 # One HTTP/1.1 connection stays open from sample to sample: a TLS handshake for each is more than a board can afford.
-# It is opened anew when the server has closed it, as servers do with idle ones.
+# It is opened anew when the server has closed it, as servers do with idle ones. What happens now and then
+# (http_ask.py, http_body.py) is in memory while it happens.
 
 import time
 from micropython import const
@@ -15,16 +16,15 @@ _CHUNKED = const(-1)  # in place of a body's length
 _TLS_ALERT = const(0x15)
 
 
-class Link:
+class Link(Wire):
     """A client of ThingsBoard's HTTP transport (contract 2.5, 4.1, 4.6, 5 and 6)."""
 
     def __init__(self, config):
         tls = errand("link.tls", "options", config) if config["tls.enabled"] else None
-        self.wire = Wire(config["server.host"], config["server.port"], tls)
+        Wire.__init__(self, config["server.host"], config["server.port"], tls)
         self.timeout = int(config["server.timeout"] * 1000)
         self.most = config["server.frame"]
         self.buffer = bytearray(128)
-        self.user = None
 
     def ask(self, request):
         """One provisioning request, one answer (bytes)."""
@@ -37,11 +37,7 @@ class Link:
     def open(self, credentials):
         """Be the device of `credentials`. Denied: the server answered with 401."""
         self.close()
-        token = credentials.get("token")
-        if not token:
-            raise LinkError("http carries access tokens only, this device has %s" % credentials["credentialsType"])
-        # An operator's own token may be any text.
-        self.user = b"".join([b"%c" % c if _is_plain(c) else b"%%%02X" % c for c in token.encode()]) + b"/"
+        self.user = errand("link.http_ask", "user", credentials)
         self.report(('{"firstboot_version":"%s"}' % __version__).encode())
 
     def send(self, payload):
@@ -56,52 +52,49 @@ class Link:
         """Wait for `ms` milliseconds. Nothing comes for the handler, but the server may close the connection."""
         end = time.ticks_add(time.ticks_ms(), ms)
         while ms > 0:
-            if not self.wire.sock:
+            if not self.sock:
                 pause(ms)
                 return
             try:
                 # What arrives without a request can only be the end of the connection, or TLS's own business.
-                if self.wire.arrives(ms) and self.wire.sock.readinto(self.buffer) is not None:
+                if self.arrives(ms) and self.sock.readinto(self.buffer) is not None:
                     self.close()
             except OSError:
                 self.close()
             ms = time.ticks_diff(end, time.ticks_ms())
 
-    def close(self):
-        """Close, from whatever state; never raises."""
-        self.wire.close()
-
     def _say(self, what, payload):
         status, _ = self.post(self.user + what, payload)
-        if status == 401:
-            self.close()
-            raise Denied("HTTP 401")
         if status >= 300:
             self.close()
-            raise LinkError("HTTP %d" % status)
+            raise (Denied if status == 401 else LinkError)("HTTP %d" % status)
 
     def post(self, path, payload):
         """POST `payload` to /api/v1/`path` (bytes) and return the answer: (status, body)."""
-        wire = self.wire
-        wire.within(self.timeout)
+        self.within(self.timeout)
         packet = (
             b"POST /api/v1/%s HTTP/1.1\r\nHost: %s:%d\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
-            % (path, wire.host.encode(), wire.port, len(payload), payload)
+            % (path, self.host.encode(), self.port, len(payload), payload)
         )
         while True:
-            is_kept = wire.sock is not None
+            is_kept = self.sock is not None
             self.begin()
             try:
                 if is_kept:
-                    wire.write(packet, 0, len(packet))
+                    self.write(packet, 0, len(packet))
                 else:
-                    wire.open(packet)
+                    Wire.open(self, packet)
                 return self.answer()
             except OSError as e:
                 self.close()
                 # Closed before the first byte of an answer, the request was not heard: the connection was idle.
                 if not is_kept or self.left < self.most or not _is_closed(e):
                     raise
+
+    def begin(self):
+        """An answer starts here; server.frame is the most that it may have, with its head."""
+        self.rest = b""
+        self.left = self.most
 
     def answer(self):
         """Read an answer after begin(): (status, body)."""
@@ -110,13 +103,13 @@ class Link:
             while status < 200:
                 status, size, is_kept = self._head()
             if status in (204, 304):
-                body = b""
-            elif size == _CHUNKED:
-                body = self._chunks()
-            elif size is None:
-                body = self._to_end()
+                size = 0
+            if size is None:
+                body = errand("link.http_body", "to_end", self)
+            elif size < 0:
+                body = errand("link.http_body", "chunks", self)
             else:
-                body = self._take(size)
+                body = self.take(size)
         except (ValueError, IndexError):
             raise LinkError("the server's answer is malformed")
         if not is_kept or self.rest:
@@ -124,14 +117,14 @@ class Link:
         return status, body
 
     def _head(self):
-        line = self._line()
+        line = self.line()
         if line[:5] != b"HTTP/":
             raise LinkError("this is not an HTTP server")
         status = int(line.split(None, 2)[1])
         is_kept = line[5:8] == b"1.1"
         size = None
         while True:
-            line = self._line()
+            line = self.line()
             if not line:
                 return status, size, is_kept
             name, _, value = line.lower().partition(b":")
@@ -145,75 +138,41 @@ class Link:
             elif name == b"connection":
                 is_kept = value == b"keep-alive" or is_kept and value != b"close"
 
-    def _chunks(self):
-        body = b""
-        while True:
-            size = int(self._line().split(b";")[0], 16)
-            if size < 0:
-                raise ValueError
-            if not size:
-                while self._line():  # trailers
-                    pass
-                return body
-            body += self._take(size)
-            if self._line():
-                raise ValueError
-
-    def begin(self):
-        """An answer starts here; server.frame is the most that it may have, with its head."""
-        self.rest = b""
-        self.left = self.most
-
-    def _line(self):
-        # The next line without its end.
+    def line(self):
+        """The next line of an answer, without its end."""
         while True:
             line, end, rest = self.rest.partition(b"\n")
             if end:
                 self.rest = rest
                 return line.rstrip()
-            self._more()
+            self.more()
 
-    def _take(self, size):
+    def take(self, size):
+        """The next `size` bytes of an answer."""
         if size > self.left + len(self.rest):
-            self._too_large()
+            raise LinkError("the server's answer is larger than server.frame allows")
         while len(self.rest) < size:
-            self._more()
+            self.more()
         data = self.rest[:size]
         self.rest = self.rest[size:]
         return data
 
-    def _to_end(self):
-        try:
-            while True:
-                self._more()
-        except Closed:
-            data = self.rest
-            self.begin()
-            self.close()
-            return data
-
-    def _more(self):
+    def more(self):
+        """Read on: what has come is in `rest`."""
         is_first = self.left == self.most
         try:
-            size = self.wire.some(self.buffer)
+            size = self.some(self.buffer)
         except OSError as e:
-            if is_first and not self.wire.tls and _is_closed(e):
+            if is_first and not self.tls and _is_closed(e):
                 raise Closed("%s; is it right that tls.enabled is false?" % e)
             raise
         if size > self.left:
-            self._too_large()
+            self.take(size + self.most)
         if is_first and self.buffer[0] == _TLS_ALERT:
             raise LinkError("server.port speaks TLS, and tls.enabled is false")
         self.left -= size
         self.rest += self.buffer[:size]
 
-    def _too_large(self):
-        raise LinkError("the server's answer is larger than server.frame allows")
-
 
 def _is_closed(error):
     return not isinstance(error, LinkError) or isinstance(error, Closed)
-
-
-def _is_plain(c):
-    return 48 <= c < 58 or 97 <= c | 32 < 123 or c in b"-._~"

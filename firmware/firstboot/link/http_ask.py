@@ -7,6 +7,7 @@ import json
 
 from .. import forget
 from . import LinkError
+from .wire import Wire
 
 
 class _Dial:
@@ -34,7 +35,7 @@ class _Dial:
         if not self.packet:
             return b"\r\n"
         self.link.begin()
-        self.link.wire.open(self.packet)
+        Wire.open(self.link, self.packet)
         self.packet = None
         self.answer = self.link.answer()
         return b"HTTP/1.0 200 OK\r\n"
@@ -48,7 +49,7 @@ class _Dial:
 
 def ask(link, request):
     """One provisioning request (bytes), one answer (bytes). A refusal is a 200, too (contract 4.1)."""
-    status, body = link.post(b"provision", request) if link.wire.tls else _plainly(link, request)
+    status, body = link.post(b"provision", request) if link.tls else _plainly(link, request)
     if status == 200:
         return body
     if status == 500 and _is_fault(body):
@@ -59,18 +60,31 @@ def ask(link, request):
     raise LinkError("HTTP %d" % status)
 
 
+def user(credentials):
+    """The access token of `credentials` as a part of a path, with a slash after it. LinkError: there is none."""
+    token = credentials.get("token")
+    if not token:
+        raise LinkError("http carries access tokens only, this device has %s" % credentials["credentialsType"])
+    # An operator's own token may be any text.
+    return b"".join([b"%c" % c if _is_plain(c) else b"%%%02X" % c for c in token.encode()]) + b"/"
+
+
+def _is_plain(c):
+    return 48 <= c < 58 or 97 <= c | 32 < 123 or c in b"-._~"
+
+
 def _plainly(link, request):
     requests = _requests()
     if not requests:
         return link.post(b"provision", request)
-    link.wire.within(link.timeout)
+    link.within(link.timeout)
     dial = _Dial(link)
     name = "socket" if hasattr(requests, "socket") else "usocket"
     module = getattr(requests, name)
     try:
         setattr(requests, name, dial)
         requests.post(
-            "http://%s:%d/api/v1/provision" % (link.wire.host, link.wire.port),
+            "http://%s:%d/api/v1/provision" % (link.host, link.port),
             data=request,
             headers={"Content-Type": "application/json"},
         ).close()

@@ -5,19 +5,16 @@
 
 import gc
 import select
+import time
 import tls
 from binascii import a2b_base64
-from errno import ENOMEM
 from micropython import const
 
 from .. import errand
 from ..log import log
 from . import LinkError
 
-_EOF = const(-0x7280)  # mbedTLS's numbers; its texts are there on some ports only
-_NO_RECORD = const(-0x7200)
-_BAD_VERSION = const(-0x6E80)
-_ALERT = const(-0x7780)
+_SET = const(2025)  # a clock of an earlier year was never set
 
 
 def options(config):
@@ -47,12 +44,10 @@ def start(wire, first):
             if done == len(first):
                 break
             wire.ready("the TLS handshake")
-    except ValueError as e:
-        raise LinkError("TLS: the server's certificate " + _refused(str(e), seen))
     except LinkError:
         raise
-    except OSError as e:
-        raise LinkError("TLS: " + _failed(e, wire.identity))
+    except (OSError, ValueError) as e:
+        raise LinkError("TLS: " + errand("link.tls_why", "why", e, wire.identity, seen))
     context.verify_callback = None
 
 
@@ -60,7 +55,11 @@ def _context(wire, seen):
     context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
     path, ntp_host, ntp_port = wire.tls
     if path:
-        errand("clock", "ensure", wire, ntp_host, ntp_port)
+        if time.gmtime()[0] < _SET:
+            try:
+                errand("clock", "ensure", wire, ntp_host, ntp_port)
+            except LinkError as e:
+                raise LinkError("TLS needs the time: %s" % e)
         context.verify_mode = tls.CERT_REQUIRED
         _load(context, path)
     else:
@@ -128,30 +127,3 @@ def _content(der, at):
         size = int.from_bytes(bytes(der[at : at + count]), "big")
         at += count
     return at, at + size
-
-
-def _refused(text, seen):
-    # mbedTLS names everything that is wrong, a line each.
-    reasons = []
-    for part, reason in (
-        ("trusted CA", "is self-signed, and not the one in tls.ca" if True in seen else "is not signed by tls.ca"),
-        ("match", "is for another name than server.host"),
-        ("expired", "has expired"),
-        ("future", "is not valid yet"),
-    ):
-        if part in text:
-            reasons.append(reason)
-    return " and ".join(reasons) or "is refused: " + text
-
-
-def _failed(error, identity):
-    code = error.errno
-    if code == ENOMEM:
-        return "not enough memory for the handshake"
-    if code == _EOF or code > 0:
-        return "the server closed the connection in the handshake; does server.port speak TLS?"
-    if code in (_NO_RECORD, _BAD_VERSION):
-        return "the server does not speak TLS; look at server.port and tls.enabled"
-    if code == _ALERT and identity:
-        return "the server refuses this board's certificate"
-    return "the handshake failed: %s" % error
