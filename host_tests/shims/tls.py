@@ -15,6 +15,7 @@ class SSLContext:
         self._client = protocol == PROTOCOL_TLS_CLIENT
         self._real = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT if self._client else ssl.PROTOCOL_TLS_SERVER)
         self._real.check_hostname = False
+        self._chain = []
         self.verify_mode = CERT_REQUIRED if self._client else CERT_NONE
 
     @property
@@ -34,10 +35,10 @@ class SSLContext:
             raise ValueError("invalid cert") from None
 
     def load_cert_chain(self, cert, key):
-        # ssl takes nothing but files.
-        text = cert if _is_pem(cert) else ssl.DER_cert_to_PEM_cert(bytes(cert)).encode()
+        # mbedTLS adds each certificate to the chain. ssl replaces what it has, and takes nothing but files.
+        self._chain += [cert if _is_pem(cert) else ssl.DER_cert_to_PEM_cert(bytes(cert)).encode(), b"\n"]
         with tempfile.NamedTemporaryFile(suffix=".pem") as f:
-            f.write(text + b"\n" + (key if _is_pem(key) else _key_as_pem(bytes(key))))
+            f.write(b"".join(self._chain) + (key if _is_pem(key) else _key_as_pem(bytes(key))))
             f.flush()
             self._real.load_cert_chain(f.name)
 

@@ -26,7 +26,7 @@ from tools.vboard import PowerCut
 
 pytestmark = pytest.mark.vm
 
-FAST = {"retry": {"first": 0.05, "most": 0.2, "refused": 0.3}, "period": 0.05}
+FAST = {"retry": {"first": 0.02, "most": 0.05, "refused": 0.1}, "period": 0.05}
 TORN = ("half", "before", "after")
 TELEMETRY = "telemetry: acknowledged"
 SAMPLES = b"count = 0\n\n\ndef read():\n    global count\n    count += 1\n    return {'count': count}\n"
@@ -41,7 +41,9 @@ def read():
     count += 1
     if count == 3:
         try:
-            return {"next": x509.rotate()}
+            text = x509.rotate()
+            print("rotated")
+            return {"next": text}
         except ValueError as e:
             return {"error": str(e)}
     return {"count": count}
@@ -229,6 +231,64 @@ def test_a_pair_that_is_prepared_but_not_wanted_changes_nothing(stage):
     ready(board.run("revoked(?s:.)*" + TELEMETRY))
     assert "next" not in record(image)[1]
     assert stage.standin.device(name_of(board)).credentials.value == record(image)[1]["certificate"]
+
+
+def until_no_cut(board, found):
+    """Run a board from the flash it has now again and again, cut at every third flash operation; yields at each end.
+
+    What it is for is one Store.save(), which other tests cut at each of its operations.
+    """
+    image = board.image
+    flash, nvs = image.path.read_bytes(), image.nvs.read_bytes()
+    for at in itertools.count(1, 3):
+        image.path.write_bytes(flash)
+        image.nvs.write_bytes(nvs)
+        board.cut = PowerCut(at, TORN[at // 3 % 3])
+        run = board.run(found)
+        board.cut = None
+        if run.ended != "power cut":
+            ready(run)
+            assert at > 6
+            return
+        yield
+
+
+def test_cuts_while_a_boards_own_key_is_rotated(stage):
+    image = stage.image()
+    image.put({"/app.py": ROTATING})
+    board = stage.board(image)
+    with board:
+        assert board.wait(TELEMETRY)
+        assert board.wait(lambda run: "next" in seen_by_server(stage, board))
+    flash = image.path.read_bytes()
+    state, both = record(image)
+    old, new = both["certificate"], both["next"]["certificate"]
+
+    # While the new pair is made and kept: the old one is not lost.
+    image.put({"/identity.0": b"", "/identity.1": b""})
+    image.nvs.unlink()
+    del both["next"]
+    plant(image, VERIFIED, both)
+    image.nvs.touch()
+    for _ in until_no_cut(board, "rotated"):
+        assert record(image)[1]["certificate"] == old
+        ready(board.run(TELEMETRY))
+
+    # While it takes the place of the old one: the board ends with it.
+    image.path.write_bytes(flash)
+    image.nvs.unlink()
+    image.nvs.touch()
+    image.put({"/app.py": SAMPLES})
+    stage.standin.set_credentials(name_of(board), x509_certificate(new))
+    for _ in until_no_cut(board, "revoked(?s:.)*" + TELEMETRY):
+        ready(board.run(TELEMETRY))
+        state, after = record(image)
+        assert (state, after["certificate"]) == (VERIFIED, new) and "next" not in after
+
+
+def seen_by_server(stage, board):
+    """The keys of the telemetry that this board has sent."""
+    return [name for name, _, _ in stage.standin.telemetry(name_of(board))]
 
 
 # Certificates of a CA
