@@ -8,7 +8,9 @@ start with "firstboot". The module is imported only when it is the one to run, s
 from __future__ import annotations
 
 import inspect
+import re
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -73,6 +75,13 @@ class _Lazy(TyperGroup):
         except Failed as e:
             show_failed(e, ctx)
             raise typer.Exit(1) from e
+        except ModuleNotFoundError as e:
+            if (e.name or "").partition(".")[0] == __package__:
+                raise
+            show_failed(
+                Failed(f"the package {e.name} is missing", "pip install -e '.[dev]' brings all that it needs"), ctx
+            )
+            raise typer.Exit(1) from e
 
 
 def _tidy(command: Any) -> None:
@@ -90,9 +99,9 @@ app = typer.Typer(cls=_Lazy, no_args_is_help=True, pretty_exceptions_show_locals
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        typer.echo(f"firstboot {version('firstboot')}")
+        text = (Path(__file__).parent.parent / "firmware" / "firstboot" / "__init__.py").read_text()
+        number = re.search(r'^__version__ = "(.+)"', text, re.M)
+        typer.echo(f"firstboot {number[1] if number else '?'}")
         raise typer.Exit
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import firstboot
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -38,6 +39,18 @@ def test_the_help_imports_none_of_the_commands():
     )
     said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert said.stdout.splitlines()[-1] == "LOADED ['tools.cli', 'tools.console']"
+
+
+def test_the_version_is_the_firmwares():
+    said = run(cli.app, ["--version"])
+    assert said.output == f"firstboot {firstboot.__version__}\n"
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tb_rest_client.rest_client", None)
+    said = run(cli.app, ["profile", "list"])
+    assert said.exit_code == 1
+    assert "the package tb_rest_client.rest_client is missing" in said.stderr
 
 
 def test_usage_errors_are_2():

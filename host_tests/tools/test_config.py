@@ -1,5 +1,6 @@
 """`firstboot config`: the firmware's own rules, in words; secrets are kept."""
 
+import copy
 import json
 import os
 import pty
@@ -11,6 +12,8 @@ import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from tools import cli, config
@@ -120,6 +123,37 @@ def test_check_names_all_that_is_wrong_at_once(run):
         "nonsense.y",
         "retry",
     }
+
+
+NAMES = st.sampled_from([*config.FIELDS, *{n.partition(".")[0] for n in config.FIELDS}, "ssid", "host", "x", "a.b", ""])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(NAMES, VALUES, max_size=6) | VALUES)
+def test_whatever_the_document_the_tool_and_the_board_agree(document):
+    before = copy.deepcopy(document)
+    found = config.problems(document)
+    assert repr(document) == repr(before)
+    try:
+        flat = config.fields.rules.check(document)
+    except config.fields.rules.ConfigError as e:
+        assert found[0].field == e.args[0]
+        return
+    assert found == []
+    config.advice(flat)
+    assert config.plan(flat)
+
+
+def test_fields_in_one_word_survive(run):
+    document = {"server.host": "tb", "provision.key": "k", "provision": {"secret": "s"}}
+    Path("config.json").write_text(json.dumps(document))
+    assert run("write", "--period", "5").exit_code == 0
+    written = json.loads(Path("config.json").read_text())
+    assert written == {"server": {"host": "tb"}, "provision": {"key": "k", "secret": "s"}, "period": 5}
 
 
 @pytest.mark.parametrize(

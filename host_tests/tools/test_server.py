@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from tools import boards, cli
 from tools.build import firmware
 from tools.bulk import device_name, parse_mac
+from tools.image import split
 from tools.standin import Standin
 from tools.standin.provisioning import PRE_PROVISIONED
 from tools.vboard import Image, VirtualBoard
@@ -340,3 +341,21 @@ def test_a_board_of_the_list_finds_its_device(run, server):
     (device,) = server.devices()
     assert device.name == f"ESP32-{board.mac}"
     assert server.telemetry(device.name)
+
+
+@pytest.mark.vm
+def test_from_an_empty_folder_to_a_fleet(run, server):
+    """A factory's day, by commands only: profile, config, image; two boards from one file are two devices."""
+    good(run("profile", "create", "boards", "--into", "config.json", "--json"))
+    lab = ["--wifi-ssid", "lab", "--wifi-password", "lab-password", "--period", "0.1"]
+    good(run("config", "write", *lab, "--server-host", "127.0.0.1", "--server-port", str(server.mqtt_port), "--json"))
+    good(run("config", "check", "--json"))
+    made = good(run("image", "make", "RPI_PICO_W", "--json"))
+    flash, _ = split(Path(made["path"]).read_bytes())
+    for name in ("first", "second"):
+        Path(name).write_bytes(flash.ljust(boards.load("RPI_PICO_W").fs.size, b"\xff"))
+        ran = VirtualBoard(Image(name), "RPI_PICO_W").run("telemetry: acknowledged", 30)
+        assert ran.ended == "found", ran.log
+    devices = server.devices()
+    assert len({device.name for device in devices}) == len({device.credentials.id for device in devices}) == 2
+    assert all(device.name.startswith("RP2040-") and server.telemetry(device.name) for device in devices)

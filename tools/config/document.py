@@ -89,6 +89,8 @@ def get(document: Document, name: str) -> Any:
     value = document.get(section)
     if not member:
         return value
+    if name in document:  # the board takes "wifi.ssid" in one word too
+        return document[name]
     return value.get(member) if isinstance(value, dict) else None
 
 
@@ -97,6 +99,7 @@ def put(document: Document, name: str, value: Any) -> None:
     section, _, member = name.partition(".")
     place = document
     if member:
+        document.pop(name, None)
         if not isinstance(document.get(section), dict):
             document[section] = {}
         place = document[section]
