@@ -1,7 +1,15 @@
 """firstboot frozen into MicroPython: it boots with nothing of it on flash, and its code takes no heap."""
 
+import pytest
+
 from tools import measure
 from tools.stage import Stage
+from tools.vboard import VirtualBoard
+from tools.vm import find
+from tools.vm.frozen import frozen
+
+# The first time, MicroPython is compiled.
+pytestmark = pytest.mark.timeout(900)
 
 # Heap of the virtual board itself (17 KiB) and of a first boot from frozen code (8 KiB), with some to spare.
 HEAP = 30 * 1024
@@ -16,6 +24,16 @@ def test_a_frozen_board_boots_with_nothing_but_config_on_flash():
         second = stage.board(image, heap=HEAP).run("telemetry: acknowledged", timeout=60)
         assert second.ended == "found" and "asking" not in second.log, second.log
         assert len(stage.standin.provision_requests) == len(stage.standin.devices()) == 1
+
+
+def test_it_runs_on_an_older_micropython_too():
+    older = frozen("trixie")
+    assert older.version[:2] == (1, 25) != find().version[:2]
+    with Stage(frozen=True) as stage:
+        for credentials in ("token", "basic"):
+            stage.credentials = credentials
+            run = VirtualBoard(stage.image(), vm=older).run("telemetry: acknowledged", timeout=60)
+            assert run.ended == "found", run.log
 
 
 def test_from_mpy_files_the_same_heap_is_too_small():

