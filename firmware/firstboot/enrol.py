@@ -13,7 +13,8 @@ def enrol(config, store, link, backoff):
     """Return when `store` has an identity that the server has accepted; `link` is then open as the device."""
     log("identity: none that the server has accepted")
     wifi = (config["wifi.ssid"], config["wifi.password"], config["wifi.timeout"])
-    slow = Backoff(config["retry.refused"], config["retry.refused"], os.urandom)
+    refused = config.pop("retry.refused")
+    slow = Backoff(refused, refused, os.urandom)
 
     def wait(is_slow):
         ms = (slow if is_slow else backoff).next()
@@ -22,16 +23,20 @@ def enrol(config, store, link, backoff):
         _network(wifi, backoff)
 
     _network(wifi, backoff)
-    name = errand("board", "name", config["provision.name"])
+    # What only this errand needs does not stay in the config while the link needs the heap.
+    name = errand("board", "name", config.pop("provision.name"))
+    key = config.pop("provision.key")
+    secret = config.pop("provision.secret")
+    fleet_secret = config.pop("provision.fleet_secret")
+    mode = config.pop("credentials")
+    files = [config.pop("x509.cert"), config.pop("x509.key")]
 
     def make():
-        files = [config["x509.cert"], config["x509.key"]]
-        fleet_secret = config["provision.fleet_secret"]
-        return errand("candidate", "make", config["credentials"], name, fleet_secret, os.urandom, files)
+        return errand("candidate", "make", mode, name, fleet_secret, os.urandom, files)
 
     from .provision import Provisioner
 
-    Provisioner(link, store, name, config["provision.key"], config["provision.secret"], make, wait).run()
+    Provisioner(link, store, name, key, secret, make, wait).run()
     forget("firstboot.provision")
     backoff.reset()
 

@@ -1,11 +1,8 @@
 # The identity on flash: what this board is to the server. MIT licence, (c) 2026 the firstboot authors.
 #
-# A record is a CRC-32 and the JSON of [sequence number, state, credentials]. Two slots are written in turn, so
-# that a write that dies half-way leaves the other one; further slots (NVS) get a copy of every record.
+# record.py has the bytes, and why there are two slots and more.
 
-import json
 import os
-from binascii import crc32
 
 from . import errand, log
 
@@ -44,20 +41,13 @@ class Store:
 
     def __init__(self, slots):
         self.slots = slots
-        self.seq, self.state, self.credentials = errand("recall", "newest", slots)
+        self.seq, self.state, self.credentials = errand("record", "newest", slots)
 
     def save(self, state, credentials):
         """Write the record, then remember it. OSError: nothing was changed, neither here nor on flash."""
-        seq = self.seq + 1
-        data = json.dumps((seq, state, credentials)).encode()
-        data = b"%08x" % crc32(data) + data
-        self.slots[seq & 1].write(data)
-        self.seq, self.state, self.credentials = seq, state, credentials
-        for slot in self.slots[2:]:
-            try:
-                slot.write(data)
-            except OSError as e:
-                log.log("flash: no copy of the identity:", e)
+        record = self.seq + 1, state, credentials
+        errand("record", "write", self.slots, record)
+        self.seq, self.state, self.credentials = record
 
     def hide(self):
         """Keep what proves who this board is out of the log."""

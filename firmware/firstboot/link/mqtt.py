@@ -16,12 +16,6 @@ _PUBLISH = const(0x30)
 _NEVER = const(0x8000000)  # ms, 37 hours: no keepalive, no PINGREQ
 
 
-class _Tail:
-    # out[k:] = x makes a slice object, 16 bytes of heap, each time; this makes one to keep.
-    def __getitem__(self, tail):
-        return tail
-
-
 class Link(Wire):
     """A connection to ThingsBoard's MQTT transport (contract 3 and 4.2)."""
 
@@ -100,13 +94,8 @@ class Link(Wire):
 
     def start(self, topic, payload):
         """Send a QoS 1 publish without waiting for its PUBACK; its packet identifier is in `pid`."""
-        # The packet is laid so that the topic's length stands at 4 whatever the size: 1 to 3 bytes of remaining
-        # length (MQTT 2.2.3) and the packet type go before it.
         if topic is not self.topic:
-            size = len(topic)
-            self.out = bytearray(b"\0\0\0\0" + bytes((size >> 8, size & 255)) + topic + b"\0\0")
-            self.tail = _Tail()[len(self.out) :]
-            self.topic = topic
+            errand("link.mqtt_packet", "lay", self, topic)
         out = self.out
         out[self.tail] = payload
         self.pid = pid = self.pid % 65535 + 1

@@ -1,6 +1,7 @@
-# MQTT packets that are not PUBACK or PINGRESP. MIT licence, (c) 2026 the firstboot authors.
+# What the MQTT loop does rarely: another topic to publish to, and packets that are not PUBACK or PINGRESP.
+# MIT licence, (c) 2026 the firstboot authors.
 #
-# An errand of link/mqtt.py: a board without handlers hears a PUBLISH once, in its provisioning session.
+# Errands of link/mqtt.py: a board without handlers hears a PUBLISH once, in its provisioning session.
 
 from micropython import const
 
@@ -8,6 +9,22 @@ from . import LinkError
 
 _PUBLISH = const(0x30)
 _MOST = const(16)  # messages that may wait while a publish waits for its PUBACK
+
+
+class _Tail:
+    # out[k:] = x makes a slice object, 16 bytes of heap, each time; this makes one to keep.
+    def __getitem__(self, tail):
+        return tail
+
+
+def lay(link, topic):
+    """Lay out the buffer of `link` for publishing to `topic` (bytes)."""
+    # The topic's length stands at 4 whatever the size: 1 to 3 bytes of remaining length (MQTT 2.2.3) and the packet
+    # type go before it.
+    size = len(topic)
+    link.out = bytearray(b"\0\0\0\0" + bytes((size >> 8, size & 255)) + topic + b"\0\0")
+    link.tail = _Tail()[len(link.out) :]
+    link.topic = topic
 
 
 def read(link, kind, size):

@@ -1,7 +1,12 @@
-# Reading the identity record: an errand of store.py, at boot. MIT licence, (c) 2026 the firstboot authors.
+# The identity record's bytes: errands of store.py. MIT licence, (c) 2026 the firstboot authors.
+#
+# A record is a CRC-32 and the JSON of [sequence number, state, credentials]. Two slots are written in turn, so
+# that a write that dies half-way leaves the other one; further slots (NVS) get a copy of every record.
 
 import json
 from binascii import crc32
+
+from .log import log
 
 
 def newest(slots):
@@ -25,3 +30,15 @@ def _record(data):
     if isinstance(seq, int) and state in (0x00, 0x10, 0x20, 0x30, 0x40):
         return seq, state, credentials
     return None
+
+
+def write(slots, record):
+    """Write `record` (sequence number, state, credentials). OSError: nothing was changed on flash."""
+    data = json.dumps(record).encode()
+    data = b"%08x" % crc32(data) + data
+    slots[record[0] & 1].write(data)
+    for slot in slots[2:]:
+        try:
+            slot.write(data)
+        except OSError as e:
+            log("flash: no copy of the identity:", e)
