@@ -10,6 +10,7 @@ from .stage import Stage
 from .vboard import Run
 
 _ROOMY = 256 * 1024
+_LUCK = 3072  # bytes below the size found by halving that are tried one by one
 _STEP = 256  # bytes, the fineness of a smallest heap
 _MOST = 64 * 1024
 _FAILED = re.compile(r"MemoryError|memory allocation failed")
@@ -66,7 +67,7 @@ def steady_heap(run: Run) -> int:
 
 
 def smallest(works: Callable[[int], bool], least: int = 4096, most: int = _MOST) -> int:
-    """The smallest size, to 256 bytes, for which `works(size)`; by halving."""
+    """The smallest size, to 256 bytes, for which `works(size)`."""
     if not works(most):
         raise RuntimeError(f"does not even work with {most} bytes")
     while most - least > _STEP:
@@ -75,6 +76,10 @@ def smallest(works: Callable[[int], bool], least: int = 4096, most: int = _MOST)
             most = size
         else:
             least = size
+    # How the heap happens to be fragmented decides too: a smaller one may do where a larger one did not.
+    for size in range(most - _LUCK, most, _STEP):
+        if works(size):
+            return size
     return most
 
 

@@ -49,6 +49,7 @@ def _identify(app):
 def errand(module, function, *args):
     """Call a function of one of this package's modules, and forget the module."""
     module = "firstboot." + module
+    gc.collect()
     try:
         return getattr(__import__(module, None, None, (function,)), function)(*args)
     finally:

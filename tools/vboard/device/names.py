@@ -9,7 +9,7 @@ import array
 import ffi
 import micropython
 
-_OPENS = 141
+_OPENS = 145
 
 
 def fill():
