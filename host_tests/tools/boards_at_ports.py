@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 from types import SimpleNamespace
 
 from typer.testing import CliRunner
@@ -30,7 +31,7 @@ class Box:
         self.folder = folder
         self.boards = {}
         self.ports = []
-        monkeypatch.setattr("tools.flash.ports.comports", lambda: list(self.ports))
+        monkeypatch.setattr("tools.flash.ports.comports", self.listed)
 
     def plug(self, serial, kind="ESP32_GENERIC", blocks=256, files=None, **more):
         """A board more, with an empty flash but for `files`."""
@@ -38,6 +39,7 @@ class Box:
         image.put(files or {})
         board = self.boards[serial] = VirtualBoard(image, kind, **more)
         self.list(board.serial(), serial, kind)
+        self.ports[-1].is_new = board.blank
         board.start()
         return board
 
@@ -45,8 +47,14 @@ class Box:
         """A port more in the list."""
         vid, pid = (int(part, 16) for part in boards.load(kind).usb[0].split(":"))
         self.ports.append(
-            SimpleNamespace(device=device, serial_number=serial, vid=vid, pid=pid, product=kind, description=kind)
+            SimpleNamespace(
+                device=device, serial_number=serial, vid=vid, pid=pid, product=kind, description=kind, is_new=False
+            )
         )
+
+    def listed(self):
+        """What comports() answers: a board in its boot ROM has no port."""
+        return [port for port in self.ports if not port.is_new or os.path.exists(port.device)]
 
     def path(self, serial):
         """The port of a board."""

@@ -239,6 +239,38 @@ def test_a_uf2_file_goes_through_the_boot_rom(bench, monkeypatch, kind, family):
     assert not board.drive.exists()
 
 
+def test_new_boards_that_are_drives_and_no_ports_yet(bench, monkeypatch):
+    monkeypatch.setattr(chip, "_MEDIA", (str(bench.folder),))
+    image = bench.folder / "micropython.uf2"
+    image.write_bytes(uf2(0xE48BFF56, 65536))
+    boards = [bench.crate.plug(name, "RPI_PICO_W", blank=True) for name in ("N1", "N2", "N3")]
+    while not all((board.drive / "INFO_UF2.TXT").exists() for board in boards):
+        time.sleep(0.02)
+    assert "no board is attached" in document("flash", *bench.more)[0]["error"]["message"]
+    assert "--micropython" in document("flash", "--drive", boards[0].drive, *bench.more)[0]["error"]["hint"]
+    one = flash(bench, "--micropython", image, "--drive", boards[1].drive)
+    assert (one["board"], one["result"]) == ("N2", "provisioned"), one
+    result, code = document("flash", "--micropython", image, "--all", *bench.more)
+    assert code == 0, result
+    # By now they have serial numbers, and so the ledger knows them by those.
+    assert {board["board"]: board["result"] for board in result["boards"]} == dict.fromkeys(
+        ("N1", "N2", "N3"), "provisioned"
+    )
+    entries, _ = document("ledger", "--ledger", bench.folder / "ledger")
+    assert sorted(entry["board"] for entry in entries) == ["N1", "N2", "N2", "N3"]
+
+
+def test_frozen_says_so_when_it_is_not(bench):
+    board = bench.crate.plug("A1")
+    refused = flash(bench, "--frozen")
+    assert "firstboot is not frozen" in refused["detail"] and "--frozen" in refused["hint"]
+    board.stop()
+    board.image.put({"/lib/firstboot/board.py": b"def name(template):\n    return template\n"})
+    board.start()
+    done = flash(bench, "--frozen", "--follow", "0")
+    assert (done["result"], done["name"], done["files_copied"]) == ("flashed", "{board}-{mac}", 0)
+
+
 def test_a_uf2_file_onto_a_drive_that_the_user_names(bench):
     drive = bench.folder / "RPI-RP2"
     drive.mkdir()

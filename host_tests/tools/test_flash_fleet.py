@@ -59,7 +59,7 @@ def test_32_boards_at_once(tmp_path, monkeypatch):
         config = tmp_path / "config.json"
         config.write_text(json.dumps(stage.config))
         fill(crate)
-        arguments = ("flash", "--all", "--config", config, "--ledger", ledger, "--patience", "8", "--follow", "120")
+        arguments = ("flash", "--all", "--config", config, "--ledger", ledger, "--patience", "12", "--follow", "120")
         busy = serial.Serial(crate.path(name(26)), exclusive=True)
         result, code = document(*arguments)
         busy.close()

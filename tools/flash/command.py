@@ -36,7 +36,7 @@ def flash_boards(
         Path | None, typer.Option(help="MicroPython itself first: .bin (ESP32) or .uf2 (RP2040, RP2350).")
     ] = None,
     erase: Annotated[bool, typer.Option(help="Erase an ESP32 wholly before: identity and files too.")] = False,
-    drive: Annotated[Path | None, typer.Option(help="The UF2 drive of a board in its boot ROM.")] = None,
+    drive: Annotated[list[str] | None, typer.Option(help="A board in its boot ROM, by its UF2 drive.")] = None,
     source: Annotated[bool, typer.Option("--source", help="firstboot as .py instead of .mpy.")] = False,
     frozen: Annotated[bool, typer.Option("--frozen", help="firstboot is in the boards' MicroPython already.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Leave boards alone that the ledger knows as done.")] = False,
@@ -59,16 +59,16 @@ def flash_boards(
     flat = checked(document, config)
     image = chip.Image.of(micropython) if micropython else None
     files = _files(config, flat, app_file, more or [], source, frozen)
-    ports = choose(port or [], serial or [], every)
-    if drive and len(ports) > 1:
-        fail("--drive is one board's, and several are named", "name one with --serial or --port")
+    if drive and (image is None or image.board.uf2 is None):
+        fail("a board in its boot ROM takes MicroPython first", "give a .uf2 file with --micropython")
+    waiting = [str(path) for path in chip.drives()] if image and image.board.uf2 else []
+    ports = choose(port or [], serial or [], every, drive or [], waiting)
     plan = Plan(
         files=files,
         name=flat["provision.name"],
         mask=Mask(document),
         micropython=image,
         erase=erase,
-        drive=drive,
         follow=follow,
         patience=patience,
         reuse=resume,
@@ -148,10 +148,10 @@ class _Bars(Show):
     def end(self, outcome: Outcome) -> None:
         shown = f"[{COLOURS.get(outcome.result, 'red')}]{outcome.result}[/]"
         task = self.tasks[outcome.port.device]
-        self.bars.update(task, step=shown, completed=100 if outcome.good else None)
+        self.bars.update(task, description=outcome.board, step=shown, completed=100 if outcome.good else None)
         self.bars.stop_task(task)
         if not self.console.is_terminal:
-            self.console.print(f"{outcome.port.name}: {shown} after {outcome.seconds:.1f} s")
+            self.console.print(f"{outcome.board}: {shown} after {outcome.seconds:.1f} s")
 
 
 def _print(outcomes: list[Outcome]) -> None:
@@ -165,7 +165,7 @@ def _print(outcomes: list[Outcome]) -> None:
         shown = f"[{COLOURS.get(one.result, 'red')}]{one.result}[/]"
         detail = f"at {one.step}: {one.detail}" if one.detail else f"in {one.seconds:.1f} s"
         hint = f"\n[dim]-> {escape(one.hint)}[/]" if one.hint else ""
-        table.add_row(escape(one.port.name), escape(one.work.name), str(one.work.copied), shown, escape(detail) + hint)
+        table.add_row(escape(one.board), escape(one.work.name), str(one.work.copied), shown, escape(detail) + hint)
     console = out()
     console.print(table, soft_wrap=False)
     good = sum(one.good for one in outcomes)

@@ -31,9 +31,13 @@ _STEPS = {
 
 @dataclass
 class Outcome:
-    """What came of one board: "provisioned", "flashed", "already done", "failed" or "interrupted"."""
+    """What came of one board: "provisioned", "flashed", "already done", "failed" or "interrupted".
+
+    `port` is where it was when it began, `board` its name when it ended: a board in its boot ROM has none before.
+    """
 
     port: Port
+    board: str
     result: str
     step: str
     detail: str
@@ -50,7 +54,7 @@ class Outcome:
         """For --json."""
         facts = self.work.facts
         return {
-            "board": self.port.name,
+            "board": self.board,
             "port": self.port.device,
             "result": self.result,
             "step": self.step,
@@ -136,8 +140,9 @@ def _one(
     if facts:
         entry.uid, entry.machine = facts.uid, facts.machine
         entry.micropython = ".".join(map(str, facts.micropython))
+    entry.board, entry.port = work.port.name, work.port.device
     entry.name, entry.result, entry.detail = work.result.name, result, detail
     entry.seconds = round(time.monotonic() - began, 2)
     with contextlib.suppress(Exception):  # a full disk must not hide what became of the board
         ledger.update(number, entry)
-    return Outcome(port, result, entry.step, detail, hint, entry.seconds, work.result)
+    return Outcome(port, work.port.name, result, entry.step, detail, hint, entry.seconds, work.result)

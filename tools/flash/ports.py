@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from serial.tools.list_ports import comports
@@ -14,13 +15,17 @@ from ..console import fail
 
 @dataclass(frozen=True)
 class Port:
-    """A port with a board: `name` is what people and the ledger call it, the USB serial number where it has one."""
+    """A port with a board: `name` is what people and the ledger call it, the USB serial number where it has one.
+
+    `in_boot_rom`: there is no port yet. `device` is the drive on which the RP2's boot ROM waits for a UF2 file.
+    """
 
     device: str
     name: str
     serial: str = ""
     usb: str = ""  # "vid:pid"
     product: str = ""
+    in_boot_rom: bool = False
 
     @property
     def kinds(self) -> list[str]:
@@ -42,15 +47,21 @@ def attached() -> list[Port]:
     return ports
 
 
-def choose(devices: list[str], serials: list[str], every: bool) -> list[Port]:
-    """The ports that the user means, by path, by serial number, or all that look like boards; Failed."""
+def choose(
+    devices: list[str], serials: list[str], every: bool, drives: Sequence[str] = (), waiting: Sequence[str] = ()
+) -> list[Port]:
+    """The boards that the user means: by port, by serial number, by UF2 drive, or all that look like boards; Failed.
+
+    `waiting`: drives of boards in their boot ROM, which are part of all.
+    """
     ports = attached()
     chosen = [_by_device(device, ports) for device in devices]
     chosen += [_by_serial(serial, ports) for serial in serials]
-    known = [port for port in ports if port.kinds]
+    chosen += [_by_drive(drive) for drive in drives]
+    known = [port for port in ports if port.kinds] + [_by_drive(drive) for drive in waiting]
     if every:
         chosen += known
-    if not (devices or serials or every):
+    if not (devices or serials or drives or every):
         if len(known) > 1:
             names = ", ".join(port.name for port in known)
             fail(f"{len(known)} boards are attached: {names}", "say --all, or name one with --serial")
@@ -58,6 +69,10 @@ def choose(devices: list[str], serials: list[str], every: bool) -> list[Port]:
     if not chosen:
         fail("no board is attached", "use a USB cable that carries data; `firstboot doctor` tells what it sees")
     return list({os.path.realpath(port.device): port for port in chosen}.values())
+
+
+def _by_drive(drive: str) -> Port:
+    return Port(drive, os.path.basename(drive.rstrip("/")), in_boot_rom=True)
 
 
 def _by_device(device: str, ports: list[Port]) -> Port:

@@ -14,8 +14,8 @@ from typing import Any
 
 from . import chip
 from .mask import Mask
-from .ports import Port
-from .talk import BoardFailed, Facts, Gone, Talk
+from .ports import Port, attached
+from .talk import BoardFailed, Facts, Gone, Stopped, Talk
 
 _OLDEST = (1, 23, 0)
 _MPY = 6  # version of the .mpy format; what firstboot ships is 6.3 or older, without native code
@@ -23,6 +23,7 @@ _OURS = ("/lib/firstboot", "/lib/umqtt")  # files of an older firstboot are remo
 _LAST = ("/config.json", "/main.py")  # so that a board which was cut off does not start half of it
 _DEAF = 5  # s without a word of firstboot's after which the board is started again
 _BACK = 15  # s for a port to come back
+_STARTS = 30  # s for a new MicroPython to bring up its port: it formats its file system first
 _bootrom = threading.Lock()  # one board at a time: drives don't tell which board they are
 
 
@@ -35,7 +36,6 @@ class Plan:
     mask: Mask = field(default_factory=Mask)
     micropython: chip.Image | None = None
     erase: bool = False
-    drive: Path | None = None
     follow: float = 60  # s until it must have reported to the server; 0: don't wait
     patience: float = 10
     reuse: bool = False  # a board that the ledger knows as done, and that has these files, is left alone
@@ -96,14 +96,15 @@ class Work:
         if plan.micropython:
             self._micropython(plan.micropython)
         self.progress.step("connect")
-        with Talk(self.port.device, plan.patience, self.stop).open() as talk:
+        back = _STARTS if plan.micropython else 0
+        with Talk(self.port.device, plan.patience, self.stop).open(back) as talk:
             facts, missing, stale = self._look(talk)
             if plan.reuse and not missing and not stale and self._is_done(facts):
                 talk.reset()
                 return self._end("already done")
             self._copy(talk, missing, stale)
             self._verify(talk)
-            self.result.name = talk.name(plan.name)
+            self.result.name = self._name(talk)
             began = time.monotonic()
             self.progress.step("reset")
             talk.reset()
@@ -143,17 +144,35 @@ class Work:
             chip.esptool(self.port.device, image, self.plan.erase, progress, self.stop)
             return
         with _bootrom:
-            known = chip.drives()
-            drive = self.plan.drive
-            if drive is None:
-                with Talk(self.port.device, self.plan.patience, self.stop).open() as talk:
-                    talk.interrupt()
-                    image.check(talk.facts().machine)
-                    talk.reset("machine.bootloader()")
-                drive = chip.wait_for_drive(known, self.stop)
+            drive = Path(self.port.device)
+            ports = {port.device for port in attached()}
+            if not self.port.in_boot_rom:
+                drive = self._enter_boot_rom(image)
             chip.copy_uf2(drive, image, progress)
-            with Talk(self.port.device, self.plan.patience, self.stop).open(wait=30):
-                pass  # the port is there again, so this board is through
+            if self.port.in_boot_rom:
+                self.port = self._new_port(ports)
+            # Once the port is there this board is through, and the next one may look for its drive.
+            Talk(self.port.device, self.plan.patience, self.stop).open(_STARTS).close()
+
+    def _enter_boot_rom(self, image: chip.Image) -> Path:
+        known = chip.drives()
+        with Talk(self.port.device, self.plan.patience, self.stop).open() as talk:
+            talk.interrupt()
+            image.check(talk.facts().machine)
+            talk.reset("machine.bootloader()")
+        return chip.wait_for_drive(known, self.stop)
+
+    def _new_port(self, known: set[str]) -> Port:
+        end = time.monotonic() + _STARTS
+        while time.monotonic() < end:
+            new = [port for port in attached() if port.device not in known]
+            if new:
+                return new[0]
+            if self.stop.wait(0.1):
+                raise Stopped
+        raise BoardFailed(
+            "the board took the UF2 file, but no port came up", "plug it in again, and flash it by its port"
+        )
 
     def _connect(self, talk: Talk) -> Facts:
         talk.interrupt()
@@ -209,7 +228,7 @@ class Work:
         for path in missing:
             talk.write(path, files[path], wrote)
             before += len(files[path])
-        self.result.copied = len(missing)
+            self.result.copied += 1
 
     def _verify(self, talk: Talk) -> None:
         self.progress.step("verify")
@@ -226,6 +245,14 @@ class Work:
             raise BoardFailed(
                 f"verify: {', '.join(missing[:3])} came out different", "try another cable; else its flash is bad"
             )
+
+    def _name(self, talk: Talk) -> str:
+        try:
+            return talk.name(self.plan.name)
+        except BoardFailed as e:
+            if isinstance(e, Gone) or self._has_firmware():
+                raise
+            raise BoardFailed(f"firstboot is not frozen into this MicroPython: {e}", "leave --frozen away") from e
 
     def _follow(self, talk: Talk) -> None:
         self.progress.step("follow")

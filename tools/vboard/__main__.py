@@ -73,7 +73,10 @@ def run(
     image: ImageFile,
     kind: Annotated[str, typer.Option(help=f"The board that it is: {', '.join(KINDS)}.")] = "ESP32_GENERIC",
     heap: Annotated[int, typer.Option(help="KiB of MicroPython heap.", min=8)] = 128,
-    wifi: Annotated[list[str] | None, typer.Option(help="A network in the air, SSID:PASSWORD; again for more.")] = None,
+    wifi: Annotated[
+        list[str] | None,
+        typer.Option(help="A network in the air, SSID:PASSWORD; again for more. If none is given: lab:lab-password."),
+    ] = None,
     until: Annotated[str, typer.Option(help="Power off when a line of the log matches this expression.")] = "",
     timeout: Annotated[float, typer.Option(help="Power off after so many seconds; 0: never.")] = 0,
     console: Annotated[

@@ -136,6 +136,7 @@ class VirtualBoard:
     board keeps it. `seed`: a number makes os.urandom() repeatable. `clock`: "set", the host's, or "unset": the board
     wakes up in its port's first year, as one without a battery does. `trace`: each flash operation is an event
     "flash" with its block. `vm`: a MicroPython other than find()'s. `echo`: called with each log line.
+    `blank`: an RP2 without MicroPython, which comes up in its boot ROM until it is given some.
     """
 
     def __init__(
@@ -152,6 +153,7 @@ class VirtualBoard:
         trace: bool = False,
         vm: Vm | None = None,
         echo: Callable[[str], None] | None = None,
+        blank: bool = False,
     ) -> None:
         self.image = image
         self.kind = kind
@@ -165,6 +167,7 @@ class VirtualBoard:
         self.trace = trace
         self.vm = vm
         self.echo = echo
+        self.blank = blank
         self.run_so_far = Run()
         self.cable: Cable | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -188,7 +191,8 @@ class VirtualBoard:
         ends by itself. The path is the port that host programs open; `cable` is what tests tamper with."""
         if self.cable is None:
             self.cable = Cable(self.image.path.with_name(self.image.path.name + ".tty"), KINDS[self.kind]["native_usb"])
-            self.cable.plug()
+            if not self.blank:
+                self.cable.plug()
         return self.cable.path
 
     @property
@@ -199,7 +203,7 @@ class VirtualBoard:
     def start(self) -> VirtualBoard:
         """Power on; the log is collected from here on."""
         self._off = False
-        if self.cable:
+        if self.cable and not self.blank:
             self.cable.plug()
         self.run_so_far = Run()
         self._thread = threading.Thread(target=self._live, daemon=True)
@@ -243,6 +247,10 @@ class VirtualBoard:
     def _live(self) -> None:
         run, began, cause, raw = self.run_so_far, time.monotonic(), "PWRON_RESET", False
         causes = KINDS[self.kind]["causes"]
+        if self.blank:
+            self._boot_rom()
+            if self.cable and not self._off:
+                self.cable.plug()
         while not self._off:
             code = self._boot(cause, raw, run, began)
             names = [name for name in causes if causes[name] == code - _RESET]
@@ -284,6 +292,7 @@ class VirtualBoard:
             time.sleep(0.02)
         for path in self.drive.glob("*.[uU][fF]2"):
             path.replace(self.image.path.with_name(self.image.path.name + ".uf2"))
+            self.blank = False
         shutil.rmtree(self.drive)
 
     def _boot(self, cause: str, raw: bool, run: Run, began: float) -> int:
