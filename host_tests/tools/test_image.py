@@ -188,9 +188,10 @@ def test_uf2_comes_back(data, page, family):
     assert segment.data == data.ljust(-(-len(data) // 256) * 256, b"\xff")
 
 
-def test_the_block_for_the_rp2350s_erratum_is_left_out():
-    """picotool puts it in front: one block of two, of another family, at the end of the address space."""
-    head = struct.pack("<8I", 0x0A324655, 0x9E5D5157, 0xA000, 0x10FFFF00, 256, 0, 2, 0xE48BFF57)
+@pytest.mark.parametrize(("flags", "address"), [(0xA000, 0x10FFFF00), (0xA000, 0x101FFF00), (0x2000, 0x10FFFF00)])
+def test_the_block_for_the_rp2350s_erratum_is_left_out(flags, address):
+    """picotool puts it in front: one block of two, of another family; older ones without the mark."""
+    head = struct.pack("<8I", 0x0A324655, 0x9E5D5157, flags, address, 256, 0, 2, 0xE48BFF57)
     block = (head + b"\xef" * 256 + struct.pack("<I", 0x9957E304)).ljust(508, b"\0") + struct.pack("<I", 0x0AB16F30)
     theirs = uf2.Segment(0xE48BFF59, 0x10000000, b"\x01" * 512)
     assert uf2.decode(block + uf2.encode([theirs])) == [theirs]

@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import shutil
-import struct
 import subprocess
 import sys
 import threading
@@ -18,15 +17,13 @@ from pathlib import Path
 
 from .. import boards
 from ..console import fail
+from ..image import look
+from ..image.uf2 import Uf2Error
 from .talk import BoardFailed, Stopped
 
 ESPTOOL = (sys.executable, "-m", "esptool")
 OTHER = "give the file for its chip, or leave this board out"
 _BAUD = 460800
-_ESP_MAGIC = 0xE9
-_ESP_CHIPS = {0: "esp32", 2: "esp32s2", 5: "esp32c3", 9: "esp32s3", 13: "esp32c6", 16: "esp32h2"}
-_UF2_START = (0x0A324655, 0x9E5D5157)
-_UF2_FAMILIES = {0xE48BFF56: "rp2040", 0xE48BFF57: "rp2350", 0xE48BFF59: "rp2350"}  # the last: ARM, secure
 _MEDIA = ("/media", "/run/media", "/Volumes", "/mnt")
 
 
@@ -45,7 +42,10 @@ class Image:
             data = path.read_bytes()
         except OSError as e:
             fail(f"{path} can't be read: {e.strerror}", "download MicroPython for your board from micropython.org")
-        mcu, size = _uf2(data) if data[:4] == struct.pack("<I", _UF2_START[0]) else _esp(data)
+        try:
+            mcu, size = look(data)
+        except Uf2Error as e:
+            fail(f"{path} is no MicroPython image: {e}", "download it again")
         if not mcu:
             fail(f"{path} is no MicroPython image", "a .bin file for ESP32, a .uf2 file for RP2040 and RP2350")
         image = cls(path, mcu, size)
@@ -74,30 +74,6 @@ class Image:
 def _is_chip(machine: str, mcu: str) -> bool:
     chip = re.sub(r"[^a-z0-9]", "", machine.rpartition(" with ")[2].lower())
     return chip == mcu
-
-
-def _esp(data: bytes) -> tuple[str, int]:
-    # The header of the boot loader's image, with which MicroPython's .bin files begin.
-    if len(data) < 24 or data[0] != _ESP_MAGIC:
-        return "", 0
-    (chip,) = struct.unpack_from("<H", data, 12)
-    return _ESP_CHIPS.get(chip, ""), len(data)
-
-
-def _uf2(data: bytes) -> tuple[str, int]:
-    mcu, size = "", 0
-    for at in range(0, len(data), 512):
-        block = data[at : at + 512]
-        if len(block) < 512 or struct.unpack_from("<2I", block) != _UF2_START:
-            return "", 0
-        flags, _, payload, _, _, family = struct.unpack_from("<6I", block, 8)
-        name = _UF2_FAMILIES.get(family, "")
-        if flags & 1 or not name:  # not for the flash, or the block that RP2350 images open with for an erratum
-            continue
-        if mcu and name != mcu:
-            return "", 0
-        mcu, size = name, size + payload
-    return mcu, size
 
 
 def esptool(

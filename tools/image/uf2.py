@@ -14,8 +14,10 @@ PAYLOAD = 256  # what the boot ROM takes: a page of flash
 _HEAD = struct.Struct("<8I")
 _START, _SECOND, _END = 0x0A324655, 0x9E5D5157, 0x0AB16F30
 _NOT_FLASH, _HAS_FAMILY, _HAS_EXTENSION = 0x1, 0x2000, 0x8000
-# MicroPython's files for the RP2350 open with a block for its erratum E10, marked so that others leave it out.
-_IGNORE = 0x9957E304
+# MicroPython's files for the RP2350 open with a block for its erratum E10: one of two, at this address, of the family
+# "absolute"; newer ones mark it for others to leave out.
+_E10 = (0x10FFFF00, 0, 2, 0xE48BFF57)
+_IGNORE = struct.pack("<I", 0x9957E304)
 _SECTOR = 4096
 
 FAMILIES = {
@@ -85,7 +87,7 @@ def decode(data: bytes) -> list[Segment]:
     totals: dict[int, int] = {}
     for at, family, address, number, total, payload in _blocks(data):
         if totals.setdefault(family, total) != total or number >= total or number in numbers.setdefault(family, set()):
-            raise Uf2Error(f"the block at byte {at} is number {number} of {total}, which can't be")
+            raise Uf2Error(f"its block at byte {at} is number {number} of {total}, which can't be")
         numbers[family].add(number)
         pages[family, address] = payload
     for family, total in totals.items():
@@ -103,13 +105,13 @@ def decode(data: bytes) -> list[Segment]:
 
 def _blocks(data: bytes) -> Iterator[tuple[int, int, int, int, int, bytes]]:
     if not is_uf2(data) or len(data) % SIZE:
-        raise Uf2Error("is not a UF2 file, or a part of one")
+        raise Uf2Error("not a UF2 file, or a part of one")
     for at in range(0, len(data), SIZE):
         start, second, flags, address, size, number, total, family = _HEAD.unpack_from(data, at)
         (end,) = struct.unpack_from("<I", data, at + SIZE - 4)
         if (start, second, end) != (_START, _SECOND, _END) or size > SIZE - _HEAD.size - 4:
-            raise Uf2Error(f"the block at byte {at} is damaged")
+            raise Uf2Error(f"its block at byte {at} is damaged")
         begin = at + _HEAD.size
-        is_extended = flags & _HAS_EXTENSION and data[begin + size : begin + size + 4] == struct.pack("<I", _IGNORE)
-        if not flags & _NOT_FLASH and not is_extended:
+        is_marked = flags & _HAS_EXTENSION and data[begin + size : begin + size + 4] == _IGNORE
+        if not (flags & _NOT_FLASH or is_marked or (address, number, total, family) == _E10):
             yield at, family if flags & _HAS_FAMILY else 0, address, number, total, data[begin : begin + size]
