@@ -96,7 +96,7 @@ def test_a_board_that_does_not_get_through_is_tried_again(bench):
     assert flash(bench)["detail"] == "the board is gone: its cable was pulled"
     board.start()
     again = flash(bench)
-    assert again["result"] == "provisioned" and 0 < again["files_copied"] < 40
+    assert again["result"] == "provisioned" and 0 < again["files_copied"] < len(board.image.ls()) - 5
 
 
 def test_busy_missing_and_two_alike(bench):
