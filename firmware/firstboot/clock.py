@@ -17,6 +17,7 @@ _SANE = const(2025)  # a clock of an earlier year was never set
 _AGAIN = const(1000)  # ms until the question is asked again
 _1970 = const(2208988800)  # seconds from NTP's epoch to these
 _2000 = const(946684800)
+_2025 = const(1735689600)
 
 
 def ensure(wire, host, port):
@@ -63,10 +64,12 @@ def _ask(wire, host, port):
 
 
 def _read(data, mark):
-    # The unix time in an answer; None where it is none, or of a server that has no time itself (stratum 0).
+    # The unix time in an answer; None where it is none, or of a server that has no time itself (stratum 0), or one
+    # that would be asked for again (_SANE).
     if len(data) < 48 or data[0] & 7 != 4 or not data[1] or data[24:32] != mark:
         return None
     seconds = int.from_bytes(data[40:44], "big")
     if seconds < 0x80000000:  # from 2036 on
         seconds += 0x100000000
-    return seconds - _1970
+    seconds -= _1970
+    return seconds if seconds > _2025 else None

@@ -95,7 +95,8 @@ def _field(name, value, kind, least, most):
     elif kind == "b":
         wrong = not isinstance(value, bool) and "true or false"
     elif kind in "sc":
-        wrong = not isinstance(value, str) and "text"
+        # Half a surrogate pair, which JSON can spell, is no character.
+        wrong = (not isinstance(value, str) or [c for c in value if 0xD800 <= ord(c) < 0xE000]) and "text"
         if not wrong:
             size = len(value if kind == "c" else value.encode())
             wrong = not least <= size <= most and "%d to %d %s long" % (

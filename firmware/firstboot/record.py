@@ -27,7 +27,7 @@ def _record(data):
         seq, state, credentials = json.loads(data[8:])
     except (ValueError, TypeError):
         return None
-    if isinstance(seq, int) and state in (0x00, 0x10, 0x20, 0x30, 0x40):
+    if isinstance(seq, int) and state in (0x00, 0x10, 0x20, 0x30, 0x40) and isinstance(credentials or {}, dict):
         return seq, state, credentials
     return None
 

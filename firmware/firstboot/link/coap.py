@@ -213,13 +213,13 @@ class Link:
 
     def recvfrom(self, size):
         data = self.sock.recv(size)
-        # microCoAPy notes an empty ACK without a look at its message id, and answers what comes next wrongly.
-        if data[:2] == b"\x60\0":
+        if len(data) < 4 or data[0] >> 6 != 1 or data[0] & 15 > 8:
+            data = b""  # not CoAP: some releases would read on in a blocking socket
+        elif data[0] >> 4 == 6 and not data[1]:
+            # microCoAPy notes an empty ACK without a look at its message id, and answers what comes next wrongly.
             if data[2:4] == self.mid.to_bytes(2, "big"):
                 self.sends = 0
             data = b""
-        elif len(data) < 4 or data[0] >> 6 != 1 or data[0] & 15 > 8:
-            data = b""  # not CoAP: some releases would read on in a blocking socket
         return data, None
 
     def setblocking(self, flag):

@@ -1,0 +1,401 @@
+# What a board reads, as functions of the bytes that a hostile peer sends. Runs on CPython and on the VM.
+#
+# Each target is called with bytes and returns; what it lets out is a find. The firmware's own drivers run (the
+# handshake, the telemetry loop), so that the declared exceptions end where they do on a board; the socket is a
+# stand-in that says the bytes and then closes, and the first pause between two tries ends the case.
+
+import gc
+import json
+import time
+
+import firstboot
+from firstboot import log
+
+KEY = "profile-key"
+SECRET = "profile-secret"
+OWN = "0123456789abcdef0123456789abcdef"
+
+
+class Stop(BaseException):
+    """The case is over: the driver wants to wait before its next try."""
+
+
+class Escaped(Exception):
+    """A secret is in the log, or something that must be is not."""
+
+
+def quiet(*parts):
+    """Stands where the log has print()."""
+    for part in parts:
+        if isinstance(part, str) and (SECRET in part or OWN in part):
+            raise Escaped("a secret in the log")
+
+
+class Stream:
+    """A TCP socket that says `data` and closes."""
+
+    def __init__(self):
+        self.data = b""
+        self.at = 0
+
+    def readinto(self, buffer, size=None):
+        size = min(len(buffer) if size is None else size, len(self.data) - self.at)
+        buffer[:size] = self.data[self.at : self.at + size]
+        self.at += size
+        return size
+
+    def read(self, size):
+        data = self.data[self.at : self.at + size]
+        self.at += len(data)
+        return data
+
+    def write(self, data, start=0, size=None):
+        return len(data) if size is None else size
+
+    def close(self):
+        pass
+
+
+class Poll:
+    """A poll() for which the socket is always ready."""
+
+    def __init__(self, sock):
+        self.ready = [(sock, 1)]
+
+    def register(self, sock, flags=0):
+        pass
+
+    unregister = modify = register
+
+    def ipoll(self, ms=0, flags=0):
+        return iter(self.ready)
+
+
+class Datagrams:
+    """A UDP socket: each datagram is [flags, size, bytes]; flag 1 puts the message id in that was last sent, flag 2
+    the token, as an answer must have them."""
+
+    def __init__(self):
+        self.data = b""
+        self.at = 0
+        self.sent = b""
+
+    def send(self, data):
+        if data[0] >> 4 & 3 < 2:  # not our own ACK
+            self.sent = bytes(data[:8])
+        return len(data)
+
+    def recv(self, size):
+        flags, size = self.data[self.at], self.data[self.at + 1]
+        data = bytearray(self.data[self.at + 2 : self.at + 2 + size])
+        self.at += 2 + size
+        if flags & 1 and len(data) >= 4:
+            data[2:4] = self.sent[2:4]
+        if flags & 2 and len(data) >= 8:
+            data[0] = data[0] & 0xF0 | 4
+            data[4:8] = self.sent[4:8]
+        return bytes(data)
+
+    def close(self):
+        pass
+
+
+class DatagramPoll(Poll):
+    """Its silence is for ever, so it ends the case."""
+
+    def __init__(self, sock):
+        Poll.__init__(self, sock)
+        self.sock = sock
+
+    def ipoll(self, ms=0, flags=0):
+        if self.sock.at + 2 > len(self.sock.data):
+            raise Stop
+        return iter(self.ready)
+
+
+class Slot:
+    """A slot of the store in memory."""
+
+    data = b""
+
+    def read(self):
+        return self.data
+
+    def write(self, data):
+        self.data = data
+
+
+class App:
+    """The user's module."""
+
+    def read(self):
+        return {"t": 1}
+
+    def on_rpc(self, method, params):
+        return {"method": method, "params": params}
+
+    def on_attributes(self, values):
+        self.values = values
+
+
+def pause(*_):
+    """Stands for every pause between two tries."""
+    raise Stop
+
+
+def pair(kind, **more):
+    """(link, socket) of a transport, with the socket in place of a connection."""
+    from firstboot.config import check
+
+    config = check(
+        {
+            "server": {"host": "127.0.0.1", "timeout": 2},
+            "provision": {"key": KEY, "secret": SECRET},
+            "transport": kind,
+            "period": 0,
+        }
+    )
+    firstboot.forget("firstboot.config")
+    module = __import__("firstboot.link." + kind, None, None, ("Link",))
+    link = module.Link(config)
+    if kind == "coap":
+        sock = Datagrams()
+        link.poll = DatagramPoll(sock)
+        link._connect = lambda: setattr(link, "sock", sock)
+        return link, sock, config
+    sock = Stream()
+    wire = link if hasattr(link, "fill") else link.wire
+    wire.poll = Poll(sock)
+    module.pause = pause
+
+    def opened(first):
+        wire.close()
+        wire.sock = sock
+
+    if wire is link:
+        # MQTT's link is a Wire, and its handshake opens it by the class.
+        from firstboot.link.wire import Wire
+
+        Wire.open = lambda wire, first: opened(first)
+    else:
+        wire.open = opened
+    return link, sock, config
+
+
+def asks(kind):
+    """The handshake of a first boot over this transport, up to the first pause or to the end."""
+    link, sock, _ = pair(kind)
+    own = {"credentialsType": "ACCESS_TOKEN", "token": OWN}
+
+    def target(data):
+        from firstboot.provision import Provisioner
+        from firstboot.store import Store
+
+        slots = [Slot(), Slot()]
+        sock.data, sock.at = data, 0
+        try:
+            Provisioner(link, Store(slots), "board-1", KEY, SECRET, lambda: own, pause).run()
+        except Stop:
+            pass
+        link.close()
+
+    return target
+
+
+def loops(kind):
+    """The telemetry loop over this transport, up to the first pause."""
+    from firstboot.backoff import Backoff
+    from firstboot.link import Denied
+    from firstboot.ready import ready
+    from firstboot.telemetry import Telemetry
+
+    firstboot.forget("firstboot.ready")
+    link, sock, config = pair(kind)
+    from firstboot import telemetry
+
+    telemetry.pause = pause
+
+    class store:
+        credentials = {"credentialsType": "ACCESS_TOKEN", "token": OWN}
+
+    backoff = Backoff(1, 1, lambda size: bytes(size))
+
+    def target(data):
+        sock.data, sock.at = data, 0
+        try:
+            Telemetry(*ready("hostile_app", False, config, store, link, backoff)).run()
+        except (Stop, Denied):
+            pass
+        link.close()
+
+    return target
+
+
+def handlers():
+    """RPC and attribute payloads: the first byte picks the topic, the rest is the payload."""
+    from firstboot.inbox import Inbox
+
+    class link:
+        @staticmethod
+        def publish(topic, payload):
+            json.loads(payload)
+
+    inbox = Inbox(link, App())
+    topics = (
+        b"v1/devices/me/rpc/request/7",
+        b"v1/devices/me/attributes",
+        b"v1/devices/me/attributes/response/1",
+        b"v1/devices/me/rpc/request/",
+        b"nonsense",
+    )
+
+    def target(data):
+        if data:
+            inbox(topics[data[0] % len(topics)], data[1:])
+
+    return target
+
+
+def answers():
+    """A provisioning answer."""
+    from firstboot.codec import answer
+
+    def target(data):
+        try:
+            status, granted = answer(data)
+        except ValueError as e:
+            str(e)
+            return
+        if (status == "SUCCESS") != (granted is not None):
+            raise Escaped("granted %r with %s" % (granted, status))
+        if granted:
+            for member in granted:
+                if granted[member] is not None:
+                    granted[member].encode()
+
+    return target
+
+
+def configs():
+    """A config.json."""
+    from firstboot import config
+
+    class File:
+        def __init__(self, data):
+            self.data = data
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def read(self):
+            return self.data
+
+    def target(data):
+        config.open = lambda *_: File(data)
+        try:
+            checked = config.load("config.json")
+        except config.ConfigError as e:
+            "%s %s" % e.args
+            return
+        if not checked["server.host"]:
+            raise Escaped("a config without a host")
+
+    return target
+
+
+def identities():
+    """Both slots of the identity: the first byte tells where the second one starts."""
+    from firstboot.store import Store
+
+    def target(data):
+        slots = [Slot(), Slot()]
+        cut = data[0] * 2 if data else 0
+        slots[0].data, slots[1].data = data[1:cut], data[cut:]
+        store = Store(slots)
+        store.hide()
+        store.save(0x10, store.credentials)
+
+    return target
+
+
+def clocks():
+    """An SNTP answer."""
+    from firstboot.clock import _read
+
+    def target(data):
+        now = _read(data, b"markmark")
+        if now is not None and not 0 < now < 1 << 33:
+            raise Escaped("the time is %r" % now)
+
+    return target
+
+
+TARGETS = {
+    "answer": answers,
+    "config": configs,
+    "identity": identities,
+    "sntp": clocks,
+    "payload": handlers,
+    "mqtt ask": lambda: asks("mqtt"),
+    "mqtt loop": lambda: loops("mqtt"),
+    "http ask": lambda: asks("http"),
+    "http loop": lambda: loops("http"),
+    "coap ask": lambda: asks("coap"),
+    "coap loop": lambda: loops("coap"),
+}
+
+
+def silence():
+    """Nothing of the log is printed from here on; secrets in it are found."""
+    log.print = quiet
+    log.hide(KEY, SECRET, OWN)
+
+
+def read(f, size):
+    """`size` bytes of a file; fewer at its end."""
+    data = f.read(size)
+    while len(data) < size:
+        more = f.read(size - len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+def run_file(path, name, told):
+    """Run the cases in the file `path`, each a length (two bytes) and its bytes, on the target `name`.
+
+    Returns (cases, finds); each find is told: (number, exception). `told(number, error)`.
+    """
+    silence()
+    target = TARGETS[name]()
+    count = finds = grown = 0
+    before = None
+    with open(path, "rb") as f:
+        while True:
+            head = f.read(2)
+            if len(head) < 2:
+                break
+            data = read(f, head[0] << 8 | head[1])
+            count += 1
+            try:
+                target(data)
+            except Exception as e:  # noqa: BLE001 - whatever comes out is what is looked for
+                finds += 1
+                told(count, e)
+            data = None
+            if count == 200:
+                gc.collect()
+                before = gc.mem_alloc()
+    gc.collect()
+    if before is not None:
+        grown = gc.mem_alloc() - before
+    return count, finds, grown
+
+
+def now():
+    """Milliseconds."""
+    return time.ticks_ms() if hasattr(time, "ticks_ms") else int(time.monotonic() * 1000)
