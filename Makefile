@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test faults bench lint clean setup
+.PHONY: demo test faults fuzz bench lint clean setup
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make test [ARGS=...]       lint and every test; ARGS go to pytest"
 	@echo "make faults                every power cut and network fault, where make test draws a sample"
 	@echo "make bench                 measure heap, speed and size beside the alternatives: build/bench.json"
+	@echo "make fuzz [INPUTS=...]     a million mutated inputs for everything a board reads, with a seed of its own"
 	@echo "make lint                  ruff, and mypy on tools/"
 	@echo "make bundle                build/: firstboot compiled for boards, as ZIP file and for mip"
 	@echo "make clean                 remove build/ and the virtual environment"
@@ -40,6 +41,9 @@ faults: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m tools.bench $(ARGS)
+
+fuzz: $(READY)
+	FUZZ=$(or $(INPUTS),1000000) FUZZ_SEED=$(or $(SEED),$$(date +%s)) $(BIN)/python -m pytest host_tests/faults/hostile $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -103,7 +103,7 @@ def _asked(board, answer):
         else:
             answer = ValueError("a certificate that is not this board's")
     if isinstance(answer, Exception):
-        is_lost = isinstance(answer, OSError)
+        is_lost = not isinstance(answer, ValueError)
         log("provision:", "no answer:" if is_lost else "the answer can't be used:", answer)
         return _LOST
     status, granted = answer

@@ -37,7 +37,7 @@ def ask(link, inbox):
     if answers:
         try:
             limits = read(answers[0])
-        except (ValueError, TypeError, KeyError, RuntimeError, MemoryError, AttributeError):
+        except (ValueError, TypeError, KeyError, RuntimeError, MemoryError, AttributeError, OverflowError):
             log("server: its limits can't be read")
     return limits
 

@@ -9,10 +9,10 @@ _began = time.ticks_ms()  # the ports' ticks start with the boot, the VM's do no
 _secrets = []
 
 
-def hide(*secrets):
+def hide(*secrets, instead=()):
     """Never print these again (str, bytes or None each), plain or as repr() and JSON write them: from here on every
-    line shows *** in their place."""
-    errand("secrets", "add", _secrets, secrets)
+    line shows *** in their place. `instead`: what an earlier call has returned, and need not be hidden any longer."""
+    return errand("secrets", "add", _secrets, secrets, instead)
 
 
 def clean(text):

@@ -36,7 +36,7 @@ class Provisioner:
                 value = verb and verb(value)
                 if value is not None:
                     value = errand("codec", "answer", value)
-            except (Denied, OSError, ValueError) as e:
+            except (Denied, OSError, ValueError, MemoryError) as e:  # what comes may be more than the heap holds
                 value = e
             state, wait = errand("handshake", "end", self, state, verb, value)
             if wait:

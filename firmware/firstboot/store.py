@@ -41,6 +41,7 @@ class Store:
 
     def __init__(self, slots):
         self.slots = slots
+        self.hidden = ()
         self.seq, self.state, self.credentials = errand("record", "newest", slots)
 
     def save(self, state, credentials):
@@ -51,7 +52,9 @@ class Store:
 
     def hide(self):
         """Keep what proves who this board is out of the log."""
+        secrets = []
         credentials = self.credentials
         while credentials:
-            log.hide(*[credentials.get(member) for member in ("token", "username", "password", "key")])
+            secrets.extend([credentials.get(member) for member in ("token", "username", "password", "key")])
             credentials = credentials.get("next")
+        self.hidden = log.hide(*secrets, instead=self.hidden)

@@ -58,7 +58,7 @@ class Telemetry:
                     self.denied += 1
                     if self.revoked == "provision" and self.denied >= _REVOKED:
                         raise
-                except OSError as e:
+                except (OSError, MemoryError) as e:  # what a server sends may be more than the heap holds
                     log("telemetry: connection lost:", e)
                 self._lost()
                 wait.pause(self.backoff.next())

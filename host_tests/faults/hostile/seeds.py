@@ -56,6 +56,15 @@ def _slots(first, second):
     return bytes((cut // 2,)) + first.ljust(cut - 1) + second
 
 
+def _kept(*bodies):
+    return b"".join(b"\x1e%04x%08x" % (len(body), crc32(body)) + body for body in bodies)
+
+
+def _segments(first, second):
+    cut = (len(first) + 4) // 4
+    return bytes((cut,)) + first.ljust(cut * 4 - 1, b"\x1e") + second
+
+
 def _coap(*messages):
     return b"".join(bytes((flags, len(data))) + data for flags, data in messages)
 
@@ -93,9 +102,24 @@ def seeds():
             _slots(_record(True, 0x10, {}), _record(1 << 70, 0x10, token)),
         ],
         "sntp": [b"\x24\1" + bytes(22) + b"markmark" + bytes(8) + b"\xe9\x50\x18\0" + bytes(4)],
-        "payload": [bytes((i,)) + body for i in range(5) for body in (rpc, shared, b'{"shared":' + shared + b"}", b"[]")],
+        "payload": [
+            bytes((i,)) + body for i in range(5) for body in (rpc, shared, b'{"shared":' + shared + b"}", b"[]")
+        ],
+        "limits": [
+            b'{"maxPayloadSize":65536,"maxInflightMessages":100,"rateLimits":{"messages":"200:1,6000:60","telemetryMessages":'
+            b'null,"telemetryDataPoints":"10:1,300:60"}}',
+            b'{"maxPayloadSize":512,"rateLimits":{}}',
+        ],
+        "outbox": [
+            _segments(
+                _kept(b'1700000000000,{"a":1}', b'+1234,{"b":"x"}', b"-7", b'1700000000001,{"c":[1,2]}'),
+                _kept(*(b'+%d,{"n":%d}' % (i, i) for i in range(20))),
+            ),
+            _segments(_kept(b'+5,{"a":1}'), _kept(b"-1", b"-99999", b'x,{"y":2}')),
+        ],
         "mqtt ask": [
-            connack + puback + _publish(response, body) + connack for body in (*answers[:12], refused, basic, _granted())
+            connack + puback + _publish(response, body) + connack
+            for body in (*answers[:12], refused, basic, _granted())
         ],
         "mqtt loop": [
             connack + b"\x90\4\0\1\1\1" + puback + b"\x40\2\0\2" * 3 + b"\x40\2\0\3",

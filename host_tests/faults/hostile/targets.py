@@ -144,8 +144,11 @@ def pause(*_):
 
 
 def pair(kind, **more):
-    """(link, socket) of a transport, with the socket in place of a connection."""
+    """(link, socket, config) of a transport, with the socket in place of a connection."""
+    from firstboot import wait
     from firstboot.config import check
+
+    wait.pause = pause
 
     config = check(
         {
@@ -153,6 +156,7 @@ def pair(kind, **more):
             "provision": {"key": KEY, "secret": SECRET},
             "transport": kind,
             "period": 0,
+            "outbox": {"bytes": 0},
         }
     )
     firstboot.forget("firstboot.config")
@@ -166,7 +170,6 @@ def pair(kind, **more):
     sock = Stream()
     wire = link if hasattr(link, "fill") else link.wire
     wire.poll = Poll(sock)
-    module.pause = pause
 
     def opened(first):
         wire.close()
@@ -209,11 +212,7 @@ def loops(kind):
     from firstboot.ready import ready
     from firstboot.telemetry import Telemetry
 
-    firstboot.forget("firstboot.ready")
     link, sock, config = pair(kind)
-    from firstboot import telemetry
-
-    telemetry.pause = pause
 
     class store:
         credentials = {"credentialsType": "ACCESS_TOKEN", "token": OWN}
@@ -333,12 +332,78 @@ def clocks():
     return target
 
 
+class Far:
+    """A link whose server takes everything that is JSON; `answer` is what it says of its limits."""
+
+    timeout = 0
+    answer = b""
+    topic = None
+
+    def send(self, payload):
+        json.loads(payload)
+
+    def publish(self, topic, payload):
+        pass
+
+    def listen(self, ms, handler):
+        if handler:
+            handler(b"v1/devices/me/rpc/response/1", self.answer)
+
+
+def limits():
+    """What the server says of its limits."""
+    from firstboot.limits import ask
+
+    link = Far()
+    link.timeout = 1000
+
+    def target(data):
+        link.answer = data
+        size, points, message, point = ask(link, None)
+        if size < 1 or points < 1 or not 0 <= message <= 3600000 or not 0 <= point <= 3600000:
+            raise Escaped("limits %r" % ((size, points, message, point),))
+
+    return target
+
+
+def outboxes():
+    """Two segments of the outbox: the first byte tells where the second one starts. They are drained."""
+    import os
+
+    from firstboot import outbox
+    from firstboot.drain import drain
+
+    class Loop:
+        link = Far()
+        inbox = None
+        report = tick = reset = left = lambda self: 0
+
+    def target(data):
+        cut = data[0] * 4 if data else 0
+        for name, part in (("outbox.3", data[1:cut]), ("outbox.4", data[cut:])):
+            with open(name, "wb") as f:
+                f.write(part)
+        loop = Loop()
+        loop.tries = loop.dropped = 0
+        loop.backoff = loop
+        loop.outbox = outbox.Outbox(65536, 0)
+        loop.outbox.limits = (400, 10, 0, 0)
+        loop.outbox.has_asked = True
+        drain(loop, "", 0)
+        if "outbox.3" in os.listdir() or "outbox.4" in os.listdir():
+            raise Escaped("a segment is left")
+
+    return target
+
+
 TARGETS = {
     "answer": answers,
     "config": configs,
     "identity": identities,
     "sntp": clocks,
     "payload": handlers,
+    "limits": limits,
+    "outbox": outboxes,
     "mqtt ask": lambda: asks("mqtt"),
     "mqtt loop": lambda: loops("mqtt"),
     "http ask": lambda: asks("http"),
@@ -387,7 +452,7 @@ def run_file(path, name, told):
                 finds += 1
                 told(count, e)
             data = None
-            if count == 200:
+            if count == 30:
                 gc.collect()
                 before = gc.mem_alloc()
     gc.collect()

@@ -1,0 +1,93 @@
+"""Runs cases on CPython, in a process of its own: here the firmware's modules stay in memory, for speed."""
+
+import os
+import sys
+import tempfile
+import traceback
+import types
+
+from . import mutate, seeds
+
+
+def start():
+    """Make this process a board: an empty directory is its flash."""
+    import micro
+
+    micro.install()
+    sys.modules["requests"] = None  # type: ignore[assignment]  # the firmware's is urequests
+    os.chdir(tempfile.mkdtemp())
+    import firstboot
+
+    from . import targets
+
+    firstboot.forget = lambda name: None
+    app = types.ModuleType("hostile_app")
+    user = targets.App()
+    app.read, app.on_rpc, app.on_attributes = user.read, user.on_rpc, user.on_attributes
+    sys.modules["hostile_app"] = app
+    targets.silence()
+
+
+def run(name, count, seed, weakness=None):
+    """(cases, number of finds, the first three of them with their inputs)."""
+    from . import targets
+
+    if weakness:
+        WEAKNESSES[weakness]()
+    target = targets.TARGETS[name]()
+    found, texts = 0, []
+    done = 0
+    for data in mutate.cases(seeds.seeds()[name], count, f"{seed}/{name}"):
+        done += 1
+        try:
+            target(data)
+        except Exception:  # noqa: BLE001 - whatever comes out is what is looked for
+            found += 1
+            if len(texts) < 3:
+                texts.append(f"case {done} of seed {seed}/{name}: {data!r}\n{traceback.format_exc()}")
+    return done, found, texts
+
+
+# Naive variants of what reads the bytes, for the mutation check.
+
+
+def _believes_any_value():
+    from firstboot import codec
+
+    codec._text = lambda value: value
+
+
+def _believes_any_record():
+    import json
+
+    from firstboot import recall
+
+    recall._record = lambda data: json.loads(data[8:]) if data else None
+
+
+def _hands_every_datagram_on():
+    from firstboot.link.coap import Link
+
+    Link.recvfrom = lambda self, size: (self.sock.recv(size), None)
+
+
+def _believes_any_length():
+    from firstboot.link import mqtt_packet
+
+    mqtt_packet._received = lambda link, qos, body: link.inbox.append((body[2 : 2 + body[1]], body[2 + body[1] + 2 :]))
+
+
+def _believes_any_status():
+    from firstboot.link.http import Link
+
+    Link._head = lambda self: (int(self._line().split()[1]), int(self._line().split(b":")[1]), True)
+    Link.answer = lambda self: (self._head()[0], b"")
+
+
+WEAKNESSES = {
+    "any value": _believes_any_value,
+    "any record": _believes_any_record,
+    "every datagram": _hands_every_datagram_on,
+    "any length": _believes_any_length,
+    "any status": _believes_any_status,
+}

@@ -1,0 +1,139 @@
+"""Whatever a server, a file or the flash says: nothing but the declared exceptions comes out, and nothing grows."""
+
+import json
+import multiprocessing
+import os
+import re
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+from firstboot import codec, config
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from . import cpython, mutate, seeds, targets, vm
+
+# `make test` runs 20,000 inputs with this seed, `make fuzz` a million with another seed each time.
+INPUTS = int(os.environ.get("FUZZ", "20000"))
+SEED = os.environ.get("FUZZ_SEED", "1")
+SHARE = {"outbox": 0.02, **{f"{kind} {what}": 0.04 for kind in ("mqtt", "http", "coap") for what in ("ask", "loop")}}
+PURE = 0.11  # of those that touch no driver
+VM_PART = 0.1
+GROWTH = 1024  # bytes of the VM's heap, over all cases but the first 30
+
+pytestmark = pytest.mark.timeout(3600 if INPUTS > 20000 else 300)
+
+
+def inputs(name):
+    """How many inputs this target gets on CPython and on the VM together."""
+    return round(INPUTS * SHARE.get(name, PURE) * 1.1)
+
+
+def fuzz(name, count, weakness=None):
+    """cpython.run() in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context, cpython.start) as pool:
+        return pool.submit(cpython.run, name, count, SEED, weakness).result()
+
+
+def test_there_are_as_many_inputs_as_promised():
+    assert sum(inputs(name) for name in targets.TARGETS) >= INPUTS
+    assert set(targets.TARGETS) == set(seeds.seeds())
+
+
+def test_mutated_inputs_on_cpython(record_property):
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, context, cpython.start) as pool:
+        jobs = {
+            name: pool.submit(cpython.run, name, round(inputs(name) * (1 - VM_PART)), SEED) for name in targets.TARGETS
+        }
+        results = {name: job.result() for name, job in jobs.items()}
+    total = sum(done for done, _, _ in results.values())
+    record_property("figures", f"CPython: {total:,} mutated inputs for {len(results)} readers, seed {SEED}, 0 finds")
+    finds = [text for _, _, texts in results.values() for text in texts]
+    assert not finds, "\n".join(finds)
+
+
+@pytest.mark.vm
+def test_mutated_inputs_on_the_vm(tmp_path, record_property):
+    lab = vm.Lab(tmp_path)
+    total = worst = 0
+    for name in targets.TARGETS:
+        cases = mutate.cases(seeds.seeds()[name], round(inputs(name) * VM_PART), f"vm {SEED}/{name}")
+        count, finds, growth, log = lab.run(name, cases)
+        assert not finds, f"{name}, seed vm {SEED}: {finds} finds\n{log[-4000:]}"
+        assert growth <= GROWTH, f"{name}: the heap in use has grown by {growth} bytes"
+        total += count
+        worst = max(worst, growth)
+    record_property(
+        "figures",
+        f"VM, {vm.HEAP // 1024} KiB heap: {total:,} mutated inputs for {len(targets.TARGETS)} readers, 0 finds, "
+        f"heap in use grew by {worst} bytes at most",
+    )
+
+
+@pytest.mark.parametrize(
+    ("weakness", "name"),
+    [
+        ("any value", "answer"),
+        ("any record", "identity"),
+        ("every datagram", "coap loop"),
+        ("any length", "mqtt loop"),
+        ("any status", "http loop"),
+    ],
+)
+def test_naive_readers_are_caught(weakness, name, record_property):
+    # The mutation check: each of these reads what well-behaved servers say, and believes them.
+    _, finds, _ = fuzz(name, 2000, weakness)
+    record_property("figures", f"naive reader, {weakness} ({name}): {finds} of 2,000 inputs catch it")
+    assert finds
+
+
+@pytest.mark.vm
+def test_the_vm_tells_what_comes_out(tmp_path):
+    # The mutation check of the VM's half: in too small a heap MemoryError must come out, and be seen.
+    lab = vm.Lab(tmp_path)
+    try:
+        _, finds, _, log = lab.run("payload", [bytes((0,)) + b"[" * 4000] * 3, heap=-3000)
+    except AssertionError as e:
+        finds, log = 1, str(e)
+    assert finds and re.search("MemoryError|memory allocation failed", log)
+
+
+# Any JSON at all, made by hypothesis: where mutation goes little by little, this goes everywhere.
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+MEMBERS = ["status", "provisionDeviceStatus", "credentialsType", "credentialsValue", "credentialsId", "accessToken"]
+WORDS = st.sampled_from(["SUCCESS", "FAILURE", "NOT_FOUND", "ACCESS_TOKEN", "MQTT_BASIC", "X509_CERTIFICATE", ""])
+ANSWERS = st.dictionaries(st.sampled_from(MEMBERS), WORDS | JSON) | JSON
+
+
+@given(ANSWERS)
+@settings(max_examples=500, deadline=None)
+def test_any_json_as_an_answer(value):
+    try:
+        status, granted = codec.answer(json.dumps(value).encode())
+    except ValueError:
+        return
+    assert (status == "SUCCESS") == (granted is not None)
+    if granted:
+        assert json.loads(codec.request("k", "s", "n", granted))["credentialsType"] == granted["credentialsType"]
+
+
+SECTIONS = sorted({name.partition(".")[0] for name, *_ in config._FIELDS} | {"other"})
+FIELDS = sorted({name.partition(".")[2] for name, *_ in config._FIELDS} - {""} | {"other"})
+CONFIGS = st.dictionaries(st.sampled_from(SECTIONS), JSON | st.dictionaries(st.sampled_from(FIELDS), JSON)) | JSON
+
+
+@given(CONFIGS)
+@settings(max_examples=500, deadline=None)
+def test_any_json_as_a_config(value):
+    try:
+        assert config.check(json.loads(json.dumps(value)))["server.host"]
+    except config.ConfigError as e:
+        field, text = e.args
+        assert isinstance(field, str) and isinstance(text, str)
