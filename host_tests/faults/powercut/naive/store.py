@@ -6,11 +6,11 @@ from binascii import crc32
 
 from . import log
 
-EMPTY = 0
-CANDIDATE = 1
-ASKED = 2
-VERIFYING = 3
-VERIFIED = 4
+EMPTY = 0x00
+CANDIDATE = 0x10
+ASKED = 0x20
+VERIFYING = 0x30
+VERIFIED = 0x40
 
 
 class FileSlot:
