@@ -60,9 +60,9 @@ def _believes_any_value():
 def _believes_any_record():
     import json
 
-    from firstboot import recall
+    from firstboot import record
 
-    recall._record = lambda data: json.loads(data[8:]) if data else None
+    record._record = lambda data: json.loads(data[8:]) if data else None
 
 
 def _hands_every_datagram_on():
