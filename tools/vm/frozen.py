@@ -89,6 +89,9 @@ def _lay(build: Path) -> None:
     (umqtt / "manifest.py").write_text(_UMQTT)
     (build / "lib/README.md").touch()  # by this the port's makefile knows that micropython-lib is there
     (build / "manifest.py").write_text(_MANIFEST.format(root=ROOT))
+    # MicroPython's build goes by the times of files, which say nothing when another tree was frozen before.
+    shutil.rmtree(build / "out/frozen_mpy", ignore_errors=True)
+    (build / "out/frozen_content.c").unlink(missing_ok=True)
 
 
 def _make(port: Path, build: Path, libraries: Path) -> None:
