@@ -265,5 +265,14 @@ async def serve(api: DeviceApi, host: str, port: int) -> tuple[int, Callable[[],
             send(message)
 
     messages.message_interface.send = sent
+    receive = messages.message_interface._received_datagram  # noqa: SLF001 - the only way round its decoder
+
+    def received(address: Any, datagram: bytes) -> None:
+        try:
+            receive(address, datagram)
+        except UnicodeDecodeError:
+            api.core.say("coap", "?", "undecodable datagram")
+
+    messages.message_interface._received_datagram = received
     transport = messages.message_interface._pool._transport  # noqa: SLF001 - aiocoap tells the port nowhere else
     return transport.get_extra_info("sockname")[1], context.shutdown

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from amqtt.adapters import BufferReader
@@ -139,10 +139,10 @@ class Connection:
                     self.core.delivered(self.device, rpc)
                 return
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) -> None:
         async def run() -> None:
             try:
-                await coroutine
+                await work(*arguments)
             except Closed as e:
                 self.close(str(e))
 
@@ -184,7 +184,7 @@ class Connection:
             raise Closed("a packet before CONNECT")
         elif isinstance(packet, PublishPacket):
             if self.provision_only:
-                self._spawn(self._provision(packet))
+                self._spawn(self._provision, packet)
             else:
                 self._published(packet)
             await self.writer.drain()
@@ -380,7 +380,7 @@ class Connection:
         called = _RPC_REQUEST.match(topic)
         if called:
             document = values.document(body)
-            self._spawn(self._client_rpc(called, values.text(document, "method") or "", document.get("params")))
+            self._spawn(self._client_rpc, called, values.text(document, "method") or "", document.get("params"))
 
     async def _client_rpc(self, called: re.Match[str], method: str, params: Any) -> None:
         if method == SESSION_LIMITS and called[1].startswith("v1"):

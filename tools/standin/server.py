@@ -87,7 +87,9 @@ class Standin:
         self.core.limits = limits or self.core.limits
         self.core.restart = self._restart_soon
         self.coap = coap.DeviceApi(self.core)
+        self.mistakes: list[str] = []  # of this server's own; tests look here
         self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(self._failed)
         self._thread: threading.Thread | None = None
         self._stops: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self._connections: set[Connection] = set()
@@ -99,6 +101,7 @@ class Standin:
     def __exit__(self, *_: object) -> None:
         self.stop()
         if self._thread:
+            self._call(self._finish())
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
@@ -115,6 +118,8 @@ class Standin:
 
     def stop(self) -> None:
         """Close the ports and every connection; the registry stays, and start() opens the same ports again."""
+        if self._thread is None:
+            return
         self._call(self._stop())
 
     # What tests and tools ask and tell
@@ -337,6 +342,13 @@ class Standin:
             await stop()
         self._stops = []
 
+    async def _finish(self) -> None:
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=2)
+
     async def _mqtt(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = Connection(self.core, reader, writer)
         self._connections.add(connection)
@@ -344,6 +356,10 @@ class Standin:
             await connection.serve()
         finally:
             self._connections.discard(connection)
+
+    def _failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self.mistakes.append(f"{context['message']}: {context.get('exception')!r}")
+        loop.default_exception_handler(context)
 
     def _say(self, event: Event) -> None:
         with self._happened:
