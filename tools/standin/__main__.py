@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -46,13 +47,15 @@ def main(
         raise typer.BadParameter(f"one of {', '.join(RELEASES)}", param_hint="--release")
     if strategy not in STRATEGIES:
         raise typer.BadParameter(f"one of {', '.join(STRATEGIES)}", param_hint="--strategy")
-    if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
+    if not _is_loopback(host):
         raise typer.BadParameter("the stand-in serves this machine only: a loopback address", param_hint="--host")
     try:
         limits = Limits(messages or None, telemetry or None, points or None)
     except ValueError as e:
         raise typer.BadParameter(str(e), param_hint="--messages, --telemetry, --points") from e
     show = as_document if as_json else event_line
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in a shell's background too
     try:
         standin = Standin(
             release=release,
@@ -92,6 +95,13 @@ def _banner(standin: Standin, release: str, profile: str, strategy: str, key: st
         f"REST user {USER}, password {PASSWORD}. Ctrl-C ends it.",
     ):
         print(line, file=sys.stderr, flush=True)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _trouble(error: OSError) -> str:
