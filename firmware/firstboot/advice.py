@@ -13,3 +13,9 @@ def conflict(name):
     log("provision:", "the server has", name, "with credentials that this board does not hold, or")
     log("           none was prepared. Delete the device in ThingsBoard (it was made by a board), or")
     log("           its server attribute provisionState (pre-provisioned), or create it")
+
+
+def chain():
+    """The server lets nobody in with this chain."""
+    log("provision:", "it needs a device profile of strategy X.509 chain with the certificate that follows the leaf")
+    log("           in x509.cert, whose pattern finds the name in the leaf's CN, and that may create devices")

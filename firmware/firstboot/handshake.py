@@ -84,6 +84,8 @@ def end(board, state, verb, answer):
         event = _tried(board, verb, answer)
     if state == _CONFLICT and event == _DENIED:
         errand("advice", "conflict", board.name)
+    if state == _CANDIDATE and event == _DENIED:
+        errand("advice", "chain")
     state = TABLE[state + event]
     wait = state & 0x0F
     state &= 0xF0

@@ -134,6 +134,16 @@ def test_first_boot_and_second_boot(stage):
             assert not wire.saw(form)
 
 
+def test_a_board_without_nvs(stage):
+    image = stage.image()
+    board = stage.board(image, kind="RPI_PICO_W")
+    ready(board.run(TELEMETRY))
+    before = record(image)
+    ready(board.run(TELEMETRY))
+    assert record(image) == before and len(slots(image)) == 2
+    assert [device.credentials.value for device in stage.standin.devices()] == [before[1]["certificate"]]
+
+
 def test_a_key_born_twice_of_one_random_source_is_the_same_and_of_two_is_not(stage):
     born = []
     for seed in (1, 1, 2):
@@ -347,7 +357,7 @@ def test_a_chain_needs_no_request(chain):
 def test_a_chain_for_which_nothing_is_prepared_is_tried_slowly(stage, tmp_path):
     chain = Chain(stage, tmp_path, create=False)
     _, board = chain.board(chain.files("press-17"))
-    ready(board.run(r"(does not know these credentials: CONNACK 5(?s:.)*next try(?s:.)*){2}"))
+    ready(board.run(r"(does not know these credentials: CONNACK 5(?s:.)*profile of strategy X.509 chain(?s:.)*){2}"))
     assert chain.server.devices() == []
 
 
