@@ -127,10 +127,10 @@ def _together(config):
     transport = config["transport"]
     if mode == "basic" and transport != "mqtt":
         raise ConfigError("credentials", "basic works over mqtt only, and transport is " + transport)
-    if mode in ("x509", "chain") and not (transport == "mqtt" and config["tls.enabled"]):
-        raise ConfigError("credentials", mode + " works with transport mqtt and tls.enabled true only")
-    if transport == "coap" and config["tls.enabled"]:
-        raise ConfigError("tls.enabled", "must be false with coap: there is no DTLS")
+    if mode in ("x509", "chain") and not config["tls.enabled"]:
+        raise ConfigError("credentials", mode + " needs tls.enabled true")
+    if mode == "x509" and transport == "http" or mode == "chain" and transport != "mqtt":
+        raise ConfigError("credentials", "%s does not work over %s" % (mode, transport))
     name = config["provision.name"]
     for part in ("board", "mac", "uid"):
         name = name.replace("{%s}" % part, "")

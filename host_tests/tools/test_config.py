@@ -260,12 +260,18 @@ def test_asked_at_a_terminal(tmp_path):
 
 
 def test_answers_that_do_not_go_together_are_asked_again(tmp_path):
-    """CoAP has no TLS here: the board would name tls.enabled, and so does the question."""
+    """A certificate needs TLS: the board would name credentials, and so does the question."""
+    network = ["", "", "tb.example.org", "coap", "n"]
+    told = at_a_terminal(tmp_path, ["config", "write"], [*network, "x509", "token", "k", "s", "", ""])
+    assert "credentials x509 needs tls.enabled true" in told
+    assert json.loads((tmp_path / "config.json").read_text())["credentials"] == "token"
+
+
+def test_a_certificate_is_taken_where_tls_was(tmp_path):
     network = ["", "", "tb.example.org", "coap", "y"]
-    answers = [*network, "token", "key-hunter2", "secret-hunter2", "", "", "n"]
-    told = at_a_terminal(tmp_path, ["config", "write"], answers)
-    assert "tls.enabled must be false with coap" in told
-    assert json.loads((tmp_path / "config.json").read_text())["tls"] == {"enabled": False}
+    told = at_a_terminal(tmp_path, ["config", "write"], [*network, "x509", "k", "s", "", ""])
+    assert "needs tls.enabled" not in told
+    assert json.loads((tmp_path / "config.json").read_text())["credentials"] == "x509"
 
 
 def test_existing_answers_are_the_defaults(tmp_path):

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.vm
 HOST = "127.0.0.1"
 NAME = "board-1"
 FLEET_SECRET = "the secret of a fleet"  # noqa: S105
-WAYS = ("mqtt", "mqtts", "http", "https", "coap")
+WAYS = ("mqtt", "mqtts", "http", "https", "coap", "coaps")
 # What `credentials` may say over each transport, and that is all of config.py's modes without a certificate.
 MODES = ("token", "server", "basic", "derived")
 ALLOWED = [(way, mode) for way in WAYS for mode in MODES if mode != "basic" or way.startswith("mqtt")]
@@ -82,7 +82,7 @@ def test_provisioning_is_switched_off(secure, board, way):
     assert not secure.devices()
 
 
-@pytest.mark.parametrize("way", ["http", "https", "coap"])
+@pytest.mark.parametrize("way", ["http", "https", "coap", "coaps"])
 def test_credentials_that_the_transport_can_not_carry(secure, board, way):
     profile = secure.add_profile("prepared", PRE_PROVISIONED, "other-key")
     secure.add_device(NAME, profile, mqtt_basic("client", "user", "pass"))
@@ -97,12 +97,7 @@ def test_a_config_that_can_not_work(board, way):
     assert run.has("config: credentials basic works over mqtt only, and transport is " + way.removesuffix("s")), run.log
 
 
-def test_there_is_no_dtls(board):
-    run = board("coap", tls={"enabled": True}).run("config: waiting", 20)
-    assert run.has("config: tls.enabled must be false with coap"), run.log
-
-
-@pytest.mark.parametrize("way", ["http", "https", "coap"])
+@pytest.mark.parametrize("way", ["http", "https", "coap", "coaps"])
 def test_revoked_credentials(secure, board, way):
     made = board(way)
     with made:

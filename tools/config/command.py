@@ -139,7 +139,7 @@ def _ask(document: dict[str, Any]) -> dict[str, Any]:
             continue
         if name in ("provision.key", "provision.secret") and answers.get("credentials") == "chain":
             continue
-        answers[name] = _ask_one(FIELDS[name], get(document, name))
+        answers[name] = _ask_one(FIELDS[name], get(document, name), answers)
     return {name: value for name, value in answers.items() if value is not None}
 
 
@@ -153,10 +153,11 @@ def _settle(document: dict[str, Any], answers: dict[str, Any]) -> None:
         if not wrong:
             return
         err().print(f"[red]{wrong[0]}[/]")
-        answers[wrong[0].field] = _ask_one(FIELDS[wrong[0].field], get(whole, wrong[0].field))
+        answers[wrong[0].field] = _ask_one(FIELDS[wrong[0].field], get(whole, wrong[0].field), {})
 
 
-def _ask_one(field: Field, now: Any) -> Any:
+def _ask_one(field: Field, now: Any, answers: dict[str, Any]) -> Any:
+    # `answers` to earlier questions: what the field is checked together with.
     from rich.markup import escape
 
     console = err()
@@ -166,7 +167,8 @@ def _ask_one(field: Field, now: Any) -> Any:
         if value is None and field.default is not ...:
             return None
         document: dict[str, Any] = {}
-        put(document, field.name, value)
+        for name, answer in {**answers, field.name: value}.items():
+            put(document, name, answer)
         wrong = [problem for problem in problems(document) if problem.field == field.name]
         if not wrong:
             return value

@@ -70,10 +70,15 @@ def admit(registry: Registry, chain: list[Certificate]) -> Device | None:
     return provision_by_chain(registry, texts[0], texts, str(names[0].value) if names else None)
 
 
+def is_valid(certificate: Certificate) -> bool:
+    """Whether a certificate is within its dates."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
+
+
 def by_certificate(registry: Registry, leaf: Certificate) -> Device | None:
     """The device of a leaf that is within its dates; only the leaf counts (contract 2.4)."""
-    now = datetime.datetime.now(datetime.timezone.utc)
-    if not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
+    if not is_valid(leaf):
         return None
     device = registry.device_by_credentials(sha3(certificate_text(leaf)))
     return device if device and device.credentials.type == "X509_CERTIFICATE" else None

@@ -25,6 +25,7 @@ PROTOBUF_NOT_FOUND = b"\x08\x02"
 _PIGGYBACK = 0.5  # seconds; a later answer comes separately, after an empty ACK
 _SILENT = 26  # RFC 7967: nothing but that empty ACK
 Answer = tuple[Code | None, bytes]
+_FEATURES = ("telemetry", "attributes", "claim", "rpc")  # no token comes before them where a certificate did
 _NOTHING: Answer = (None, b"")
 
 
@@ -35,6 +36,7 @@ class DeviceApi(Resource):
         super().__init__()
         self.core = core
         self.delay = 0.0
+        self.certified: dict[tuple[str, int], str] = {}  # address of a DTLS client -> credentials id of its device
         self.tuning = TransportTuning()
         self.tuning.EMPTY_ACK_DELAY = _PIGGYBACK * core.scale
         self.tuning.ACK_TIMEOUT *= core.scale
@@ -56,7 +58,11 @@ class DeviceApi(Resource):
             case ("api", "v1", "provision") | ("api", "v1", _, "provision"):
                 return await self._answer(await self._provision(request.payload), "provision")
             case ("api", "v1", token, *rest):
-                device = self._device(token)
+                device = self._certified(request)
+                if device and token in _FEATURES:
+                    rest = [token, *rest]
+                else:
+                    device = self._device(token)
                 if device is None:
                     return await self._answer((Code.UNAUTHORIZED, b""))
                 step = "telemetry" if rest[-1:] in (["telemetry"], ["attributes"]) else None
@@ -174,6 +180,11 @@ class DeviceApi(Resource):
                 pipe.add_response(message, is_last=False)
         finally:
             session.forget(what, queue)
+
+    def _certified(self, request: Message) -> Device | None:
+        # Whose certificate this came with, if it still is the device's.
+        known = self.certified.get(tuple(request.remote.address[:2]))
+        return self.core.registry.device_by_credentials(known) if known else None
 
     def _device(self, token: str) -> Device | None:
         device = authentication.by_token(self.core.registry, token)

@@ -18,14 +18,14 @@ from aiohttp import web
 from cryptography.x509 import Certificate
 from OpenSSL import SSL
 
-from . import authentication, coap
+from . import authentication, coap, dtls
 from .certificates import Authority, Pair
 from .core import RPC_TIMEOUT, Core, Event, Fate, RpcError
 from .http import DeviceApi
 from .limits import Limits
 from .mqtt import Connection
 from .provisioning import ALLOW_CREATE
-from .registry import Credentials, Device, Profile, Registry, access_token, new_id
+from .registry import Credentials, Device, Profile, Registry, access_token, new_id, sha3
 from .release import RELEASES
 from .rest import TENANT, Rest
 from .tls import Tls, context
@@ -41,7 +41,7 @@ class Standin:
     `release`: the ThingsBoard release it mirrors ("3.8", "4.2", "4.4"). `scale` multiplies the server's own waits
     (60 s, 10 to 20 s), so that tests need not sit through them. `database`: a file that keeps the registry.
 
-    `tls` opens an MQTT and an HTTP port with TLS besides the plain ones, up to `newest_tls` ("1.2" or "1.3"). Their
+    `tls` opens an MQTT and an HTTP port with TLS, up to `newest_tls` ("1.2" or "1.3"), and a CoAP port with DTLS. Their
     certificate is issued by a CA whose own certificate is in the files `ca_pem` and `ca_der`. It is made at start; with
     `ca_file` it lies there with its key, and is used again. `wires` has what came in on each TCP connection.
     """
@@ -56,6 +56,7 @@ class Standin:
         coap_port: int = 0,
         mqtts_port: int = 0,
         https_port: int = 0,
+        coaps_port: int = 0,
         tls: bool = False,
         ca_file: Path | None = None,
         newest_tls: str = "1.3",
@@ -70,6 +71,7 @@ class Standin:
         self.coap_port = coap_port
         self.mqtts_port = mqtts_port
         self.https_port = https_port
+        self.coaps_port = coaps_port
         self.wires: list[Wire] = []
         self.authority: Authority | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -139,6 +141,7 @@ class Standin:
         pair = self._authority().server(given) if isinstance(given, str) else given
         for port, wants_client in (("mqtts", True), ("https", False)):
             self._contexts[port] = context(pair, wants_client=wants_client, newest=self._newest_tls)
+        self._contexts["coaps"] = dtls.context(pair)
 
     def _authority(self) -> Authority:
         if self.authority is None:
@@ -296,6 +299,8 @@ class Standin:
                 self.https_port = await self._open("https", self.https_port, http)
             self.coap_port, stop_coap = await coap.serve(self.coap, self.host, self.coap_port)
             self._stops.append(stop_coap)
+            if self.authority:
+                self.coaps_port = await self._open_dtls(self.coaps_port)
         except OSError:
             await self._stop()
             raise
@@ -318,6 +323,31 @@ class Standin:
 
         self._stops.insert(0, stop)
         return int(server.sockets[0].getsockname()[1])
+
+    async def _open_dtls(self, number: int) -> int:
+        def admit(address: tuple[str, int], chain: list[Certificate]) -> None:
+            if not all(map(authentication.is_valid, chain)):
+                raise ValueError("a certificate that is out of its dates")
+            for certificate in chain:
+                device = self.registry.device_by_credentials(sha3(authentication.certificate_text(certificate)))
+                if device:
+                    self.coap.certified[address] = device.credentials.id
+                    self.core.say("coaps", device.name, "known by the certificate")
+                    return
+
+        front = dtls.Front(
+            lambda: self._contexts["coaps"],
+            (self.host, self.coap_port),
+            admit,
+            lambda why: self.core.say("coaps", "?", f"no DTLS: {why}"),
+        )
+        transport, _ = await self._loop.create_datagram_endpoint(lambda: front, (self.host, number))
+
+        async def stop() -> None:
+            transport.close()
+
+        self._stops.insert(0, stop)
+        return int(transport.get_extra_info("sockname")[1])
 
     def _mqtt_protocol(self) -> asyncio.Protocol:
         return asyncio.StreamReaderProtocol(asyncio.StreamReader(), self._mqtt)

@@ -2,7 +2,7 @@
 #
 # microCoAPy packs and parses messages and sends each of them once. What it leaves open is done here: deadlines,
 # confirmable messages that are repeated (RFC 7252 4.2), answers matched by message id and token, duplicates, and
-# separate responses, which ThingsBoard sends when it takes longer than 500 ms. There is no DTLS.
+# separate responses, which ThingsBoard sends when it takes longer than 500 ms. With tls.enabled it is all in DTLS.
 
 import os
 import select
@@ -13,7 +13,7 @@ from micropython import const
 from microcoapy import Coap
 from microcoapy.coap_packet import CoapPacket
 
-from .. import __version__
+from .. import __version__, errand
 from ..wait import feed
 from . import Denied, LinkError
 
@@ -30,6 +30,8 @@ _SENDS = const(5)  # once, and MAX_RETRANSMIT times again
 _ACK_TIMEOUT = const(2000)  # ms
 _MOST = const(1023)  # bytes of a packet; microCoAPy leaves out a payload that would make it longer
 _STEP = const(1000)  # ms between two feedings of the watchdog during a wait
+_RETRY = const(200)  # ms between two looks at what is to be sent again in a DTLS handshake
+_PING = b"\x40\0\0\0"  # an empty CON message; the server answers it with a reset, which nobody waits for
 
 
 class Link:
@@ -45,7 +47,8 @@ class Link:
         self.timeout = int(config["server.timeout"] * 1000)
         self.confirmable = config["coap.confirmable"]
         self.mid = int.from_bytes(os.urandom(2), "big")
-        self.sock = self.code = self.user = None
+        self.tls = errand("link.tls", "options", config) if config["tls.enabled"] else None
+        self.sock = self.code = self.user = self.identity = None
         self.poll = select.poll()
         self.coap = Coap()
         self.coap.debug = False
@@ -55,7 +58,7 @@ class Link:
     def ask(self, request):
         """One provisioning request, one answer (bytes)."""
         self.close()
-        self.user = None
+        self.user = self.identity = None
         # A refusal is 4.00 with JSON; without a body, the request was not understood (contract 4.1 and 4.6).
         self._post((b"provision",), request, _SENDS)
         if self.code == _BAD_REQUEST:
@@ -68,9 +71,11 @@ class Link:
     def open(self, credentials):
         """Be the device of `credentials`. Denied: the server answered with 4.01."""
         self.close()
-        if not credentials.get("token"):
+        # A certificate has told who this is: then there is no token in the path (contract 2.4).
+        self.identity = credentials if self.tls and "key" in credentials else None
+        if not (credentials.get("token") or self.identity):
             raise LinkError("coap carries access tokens only, this device has %s" % credentials["credentialsType"])
-        self.user = credentials["token"].encode()
+        self.user = credentials.get("token", "").encode()
         # A GET is answered 4.04 where nothing is stored, and so does a server that is not ThingsBoard.
         self.report(('{"firstboot_version":"%s"}' % __version__).encode())
 
@@ -118,14 +123,15 @@ class Link:
             return
         if not code:
             self._end(LinkError("the server rejects the message"))
-        self._end((Denied if code == _UNAUTHORIZED and self.user else LinkError)("%d.%02d" % (code >> 5, code & 31)))
+        is_denied = code == _UNAUTHORIZED and self.user is not None
+        self._end((Denied if is_denied else LinkError)("%d.%02d" % (code >> 5, code & 31)))
 
     def _post(self, path, payload, sends):
         # Leaves the answer in `code` (0: a reset) and `body`. `sends`: how often at most; 0 or False for a message
         # that wants no acknowledgement.
         packet = CoapPacket()
         size = 9 + len(payload)  # with header, token and payload marker
-        for part in (b"api", b"v1") + path:
+        for part in [part for part in (b"api", b"v1") + path if part]:
             packet.addOption(_URI_PATH, part)
             size += 1 + (len(part) > 12) + len(part)
         if size > _MOST:
@@ -176,6 +182,19 @@ class Link:
         sock.setblocking(False)
         sock.connect(address)
         self.poll.register(sock, select.POLLIN)
+        if self.tls:
+            self.end = time.ticks_add(time.ticks_ms(), self.timeout)
+            errand("link.tls", "start", self, _PING, "DTLS")
+            self.poll.modify(self.sock, select.POLLIN)
+
+    def ready(self, step):
+        """Wait a little for the server's part of a handshake; LinkError at the deadline, naming the `step`."""
+        left = time.ticks_diff(self.end, time.ticks_ms())
+        if left <= 0:
+            raise LinkError("%s took longer than %d ms" % (step, self.timeout))
+        for _ in self.poll.ipoll(min(left, _RETRY)):
+            pass
+        feed()
 
     def _step(self, ms):
         for _ in self.poll.ipoll(min(ms, _STEP)):
@@ -212,7 +231,7 @@ class Link:
             return 0
 
     def recvfrom(self, size):
-        data = self.sock.recv(size)
+        data = self.sock.recv(size) or b""  # None: DTLS kept what came for itself
         if len(data) < 4 or data[0] >> 6 != 1 or data[0] & 15 > 8:
             data = b""  # not CoAP: some releases would read on in a blocking socket
         elif data[0] >> 4 == 6 and not data[1]:

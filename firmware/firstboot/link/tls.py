@@ -25,14 +25,19 @@ def options(config):
     return verify and config["tls.ca"], config["ntp.host"], config["ntp.port"]
 
 
-def start(wire, first):
+def start(wire, first, kind="TLS"):
     """Shake hands on `wire` (a Wire, connected) and send `first` (bytes) when it is known who is there.
 
+    `kind`: "DTLS" where `wire` is a CoAP Link, whose ready() also returns when nothing came, to send again.
     `wire.identity`: credentials to present, with "certificate" and "key" (base64 of DER) or "files" (names of those
     with the chain and the key), or None. LinkError says why not; then nothing of `first` has left the board.
     """
     seen = []
-    context = _context(wire, seen)
+    try:
+        context = tls.SSLContext(getattr(tls, "PROTOCOL_%s_CLIENT" % kind))
+    except AttributeError:
+        raise LinkError("this MicroPython has no DTLS: it takes 1.24 or newer")
+    _prepare(context, wire, seen)
     wire.poll.unregister(wire.sock)
     gc.collect()
     try:
@@ -51,8 +56,7 @@ def start(wire, first):
     context.verify_callback = None
 
 
-def _context(wire, seen):
-    context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
+def _prepare(context, wire, seen):
     path, ntp_host, ntp_port = wire.tls
     if path:
         if time.gmtime()[0] < _SET:
@@ -77,7 +81,6 @@ def _context(wire, seen):
             _present(context, wire.identity)
         except ValueError as e:
             raise LinkError("TLS: this board's certificate and key can't be used: %s" % e)
-    return context
 
 
 def _present(context, identity):
