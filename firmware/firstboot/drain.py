@@ -11,6 +11,7 @@ from micropython import const
 from . import errand, forget, wait
 from .link import LinkError
 from .log import log
+from .mend import report, tick
 from .outbox import is_mark, path
 
 _BATCH = const(900)  # bytes; a CoAP message of ThingsBoard's holds 1024 with its header
@@ -107,7 +108,7 @@ def _send(loop, batch):
         wait.feed()
         loop.backoff.reset()
     loop.tries = 0
-    loop.report()
+    report(loop)
     return batch.n
 
 
@@ -120,7 +121,7 @@ def _rest(loop, keys):
     end = time.ticks_add(time.ticks_ms(), int(max(outbox.pace, message, point * keys)))
     left = 1
     while left > 0:
-        loop.tick()
+        tick(loop)
         left = max(0, time.ticks_diff(end, time.ticks_ms()))
         link.listen(max(0, min(left, loop.left())), loop.inbox)
 

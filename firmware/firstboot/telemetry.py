@@ -1,7 +1,6 @@
 # The telemetry loop: sample, send, listen; mend the connection. MIT licence, (c) 2026 the firstboot authors.
 #
-# While there is a connection, nothing else is in memory. Without one, samples go into the outbox (outbox.py), taken
-# between the steps of every wait, and drain.py sends them when the server is there again.
+# While there is a connection, nothing else is in memory. mend.py makes it, and keeps samples without one.
 
 import gc
 import json
@@ -12,9 +11,7 @@ from . import errand, wait
 from .link import Denied
 from .log import log
 
-_REVOKED = const(5)  # refusals in a row, spaced by the back-off, until the credentials count as revoked
 _TRIAL = const(60000)  # ms that a boot must live to be none of those that crash
-_SLOWEST = const(60000)  # ms between two batches to a server that closes on them
 
 
 class Telemetry:
@@ -52,102 +49,25 @@ class Telemetry:
         try:
             while True:
                 try:
-                    self._work()
-                except Denied as e:
-                    log("telemetry: the server refuses this board:", e.args[0])
-                    self.denied += 1
-                    if self.revoked == "provision" and self.denied >= _REVOKED:
-                        raise
-                except (OSError, MemoryError) as e:  # what a server sends may be more than the heap holds
-                    log("telemetry: connection lost:", e)
-                self._lost()
-                wait.pause(self.backoff.next())
+                    errand("mend", "connect", self)
+                    while True:
+                        self._sample()
+                        self.link.listen(max(0, self.left()), self.inbox)
+                except (Denied, OSError, MemoryError) as e:  # a server may send more than the heap holds
+                    errand("mend", "lost", self, e)
         finally:
-            wait.step = None
-            if self.outbox:
-                self.outbox.flush()
+            errand("mend", "end", self)
 
     def left(self):
         """Milliseconds until a sample is due."""
         return time.ticks_diff(self.due, time.ticks_ms())
 
-    def tick(self):
-        """Take the sample that is due, if one is, into the outbox."""
-        if self.left() <= 0:
-            payload = self._read()
-            if payload is not None:
-                self._keep(payload, 0)
-        if self.outbox:
-            self.outbox.step()
+    def trouble(self):
+        """How much has gone wrong so far: what the server is told of when it changes."""
+        return self.errors + self.dropped + (self.inbox.errors if self.inbox else 0)
 
-    def report(self):
-        """Tell the server what it does not know yet of this board's troubles."""
-        dropped = self.dropped + (self.outbox.dropped if self.outbox else 0)
-        trouble = (self.errors, dropped, self.inbox and self.inbox.errors)
-        if self.told != trouble:
-            report = self.notes or {}
-            report.update(read_errors=self.errors, dropped_samples=dropped)
-            if self.inbox:
-                report["handler_errors"] = self.inbox.errors
-            self.link.report(json.dumps(report).encode())
-            self.told = trouble
-            self.notes = None
-
-    def _work(self):
-        # A connection's whole life.
-        if not self.is_open:
-            errand("wifi", "join", *self.wifi)
-            self.link.open(self.credentials)
-            self.is_open = True
-            self.denied = 0
-            self.told = None
-            log("telemetry: connected")
-        if self.inbox:
-            self.inbox.open()
-        if self.outbox:
-            errand("drain", "drain", self, *self.keep[2:])
-        wait.step = None
-        is_first = True
-        while True:
-            if self.left() <= 0:
-                self.sample = self._read()
-                self.taken = time.ticks_ms()
-                if self.sample is not None:
-                    self.link.send(self.sample)
-                    self.sample = None
-                    wait.feed()
-                    self.backoff.reset()
-                if is_first:
-                    gc.collect()
-                    log("telemetry: acknowledged; heap in use", gc.mem_alloc(), "bytes")
-                    is_first = False
-                self.report()
-            self.link.listen(max(0, self.left()), self.inbox)
-
-    def _lost(self):
-        self.link.close()
-        self.is_open = False
-        if self.tries:
-            self.outbox.pace = min(_SLOWEST, max(250, self.outbox.pace * 2))
-        if self.sample is not None:
-            self._keep(self.sample, time.ticks_diff(time.ticks_ms(), self.taken))
-            self.sample = None
-        wait.step = self.tick
-        wait.most = max(10, min(1000, self.period))
-
-    def _keep(self, payload, age):
-        try:
-            if not self.outbox:
-                from .outbox import Outbox
-
-                self.outbox = Outbox(*self.keep[:2])
-            self.outbox.add(payload, age)
-        except MemoryError:
-            self.dropped += 1
-            log("outbox: no memory, dropped a sample")
-
-    def _read(self):
-        # The sample as bytes, or None. The next one is due a period later, and no burst follows a long wait.
+    def read(self):
+        """The sample that is due (bytes), or None. The next one is due a period later; no burst follows a wait."""
         if self.is_trial and time.ticks_diff(time.ticks_ms(), self.began) > _TRIAL:
             self.is_trial = False
             errand("crash", "clear")
@@ -159,11 +79,25 @@ class Telemetry:
                 raise TypeError("read() must return a dict or None")
             return json.dumps(values).encode()
         except Exception as e:  # noqa: BLE001 - the user's code may raise anything, and must not stop the board
-            self.errors += 1
-            log("app: read() failed, number", self.errors)
-            errand("trace", "trace", e)
+            errand("mend", "failed", self, e)
             return None
         finally:
             self.due = time.ticks_add(self.due, self.period)
             if self.left() < 0:
                 self.due = time.ticks_ms()
+
+    def _sample(self):
+        if self.left() > 0:
+            return
+        self.sample = self.read()
+        self.taken = time.ticks_ms()
+        if self.sample is not None:
+            self.link.send(self.sample)
+            self.sample = None
+            wait.feed()
+            self.backoff.reset()
+        is_first = self.told is None
+        if self.told != self.trouble():
+            errand("mend", "report", self)
+        if is_first:
+            log("telemetry: acknowledged; heap in use", gc.mem_alloc(), "bytes")

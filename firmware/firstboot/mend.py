@@ -1,0 +1,101 @@
+# What the telemetry loop does now and then: make the connection, tell of trouble, keep samples without a server.
+# MIT licence, (c) 2026 the firstboot authors.
+#
+# Errands of telemetry.py. Without a connection, samples go into the outbox (outbox.py), taken between the steps of
+# every wait, and drain.py sends them when the server is there again.
+
+import json
+import time
+from micropython import const
+
+from . import errand, wait
+from .link import Denied
+from .log import log
+
+_REVOKED = const(5)  # refusals in a row, spaced by the back-off, until the credentials count as revoked
+_SLOWEST = const(60000)  # ms between two batches to a server that closes on them
+
+
+def connect(loop):
+    """Be connected, and have sent what an outage has left in the outbox of `loop` (a Telemetry)."""
+    if not loop.is_open:
+        errand("wifi", "join", *loop.wifi)
+        loop.link.open(loop.credentials)
+        loop.is_open = True
+        loop.denied = 0
+        loop.told = None
+        log("telemetry: connected")
+    if loop.inbox:
+        loop.inbox.open()
+    if loop.outbox:
+        errand("drain", "drain", loop, *loop.keep[2:])
+    wait.step = None
+
+
+def lost(loop, error):
+    """The connection ended with `error`: wait, sampling. Raises Denied when it is one too many."""
+    if isinstance(error, Denied):
+        log("telemetry: the server refuses this board:", error.args[0])
+        loop.denied += 1
+        if loop.revoked == "provision" and loop.denied >= _REVOKED:
+            raise error
+    else:
+        log("telemetry: connection lost:", error)
+    loop.link.close()
+    loop.is_open = False
+    if loop.tries:
+        loop.outbox.pace = min(_SLOWEST, max(250, loop.outbox.pace * 2))
+    if loop.sample is not None:
+        _keep(loop, loop.sample, time.ticks_diff(time.ticks_ms(), loop.taken))
+        loop.sample = None
+    wait.step = lambda: tick(loop)
+    wait.most = max(10, min(1000, loop.period))
+    wait.pause(loop.backoff.next())
+
+
+def end(loop):
+    """The loop has ended: what is in memory goes to flash."""
+    wait.step = None
+    if loop.outbox:
+        loop.outbox.flush()
+
+
+def tick(loop):
+    """Take the sample that is due, if one is, into the outbox."""
+    if loop.left() <= 0:
+        payload = loop.read()
+        if payload is not None:
+            _keep(loop, payload, 0)
+    if loop.outbox:
+        loop.outbox.step()
+
+
+def failed(loop, error):
+    """read() raised `error`."""
+    loop.errors += 1
+    log("app: read() failed, number", loop.errors)
+    errand("trace", "trace", error)
+
+
+def report(loop):
+    """Tell the server what it does not know yet of this board's troubles."""
+    report = loop.notes or {}
+    report["read_errors"] = loop.errors
+    report["dropped_samples"] = loop.dropped + (loop.outbox.dropped if loop.outbox else 0)
+    if loop.inbox:
+        report["handler_errors"] = loop.inbox.errors
+    loop.link.report(json.dumps(report).encode())
+    loop.told = loop.trouble()
+    loop.notes = None
+
+
+def _keep(loop, payload, age):
+    try:
+        if not loop.outbox:
+            from .outbox import Outbox
+
+            loop.outbox = Outbox(*loop.keep[:2])
+        loop.outbox.add(payload, age)
+    except MemoryError:
+        loop.dropped += 1
+        log("outbox: no memory, dropped a sample")
