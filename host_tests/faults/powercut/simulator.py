@@ -198,7 +198,7 @@ def identities(image: Image):
     from binascii import a2b_base64
 
     found = []
-    for name in ("/identity.0", "/identity.1"):
+    for name in ("/identity.0", "/identity.1", "/lib/identity.1"):
         with contextlib.suppress(FileNotFoundError):
             found.append(image.get(name))
     if image.nvs.exists() and image.nvs.read_bytes():
