@@ -10,12 +10,14 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from .config import checked, problems
 from .console import Failed, Json, out, print_json
+from .flash.chip import drives
 from .flash.mask import Mask
 from .flash.ports import Port, attached
 from .flash.talk import BoardFailed, Talk
@@ -75,6 +77,7 @@ def doctor(
     with ThreadPoolExecutor(max_workers=16) as pool:
         boards = list(pool.map(lambda one: _examine(one, leave, patience), ports))
     _twins(boards)
+    boards += [_waiting(path) for path in drives()]
     if as_json:
         print_json({"computer": [asdict(one) for one in computer], "boards": [asdict(one) for one in boards]})
     else:
@@ -195,6 +198,12 @@ def _files(talk: Talk, document: Any) -> list[Finding]:
         for name, path in zip(names, paths, strict=True)
         if path not in there
     ]
+
+
+def _waiting(drive: Path) -> Patient:
+    hint = "firstboot flash --all --micropython FILE.uf2"
+    finding = Finding("warning", "a board in its boot ROM waits for MicroPython", hint)
+    return Patient(Port(str(drive), drive.name, product="UF2 drive", in_boot_rom=True), findings=[finding])
 
 
 def _twins(boards: list[Patient]) -> None:

@@ -14,7 +14,7 @@ from boards_at_ports import box, document, firstboot
 
 from tools.flash import chip
 from tools.flash.mask import Mask
-from tools.flash.talk import _cannot_open
+from tools.flash.talk import _why
 from tools.stage import KEY, SECRET, Stage
 from tools.vboard import WifiPlan
 
@@ -130,8 +130,39 @@ def test_ports_that_cannot_be_opened():
         (2, "cable was pulled", "plug it in"),
         (5, "can't be opened", "plug it out"),
     ):
-        failed = _cannot_open("/dev/ttyUSB0", OSError(number, os.strerror(number)))
+        failed = _why("/dev/ttyUSB0", OSError(number, os.strerror(number)))
         assert words in str(failed) and hint in failed.hint
+
+
+def test_a_config_whose_files_are_not_there(bench):
+    bench.crate.plug("A1")
+    for more, name, hint in (
+        ({"tls": {"enabled": True}}, "ca.der", "firstboot ca"),
+        ({"tls": {"enabled": True, "verify": False}, "credentials": "chain"}, "cert.der", "--own"),
+    ):
+        bench.config.write_text(json.dumps({**bench.stage.config, **more}))
+        result, code = document("flash", *bench.more)
+        assert code == 1 and name in result["error"]["message"] and hint in result["error"]["hint"], result
+
+
+def test_files_of_each_board_s_own(bench):
+    boards = [bench.crate.plug(name) for name in ("A1", "A2")]
+    own = bench.folder / "boards"
+    for board in boards[:1]:
+        (own / f"ESP32-{board.mac}").mkdir(parents=True)
+        (own / f"ESP32-{board.mac}" / "cert.der").write_text(f"of {board.mac}")
+    result, code = document("flash", "--all", "--own", own, *bench.more)
+    by_name = {board["board"]: board for board in result["boards"]}
+    assert by_name["A1"]["result"] == "provisioned"
+    assert boards[0].image.get("/cert.der").decode() == f"of {boards[0].mac}"
+    assert (by_name["A2"]["result"], by_name["A2"]["step"]) == ("failed", "own files")
+    assert f"ESP32-{boards[1].mac}" in by_name["A2"]["detail"] and "firstboot keys issue" in by_name["A2"]["hint"]
+    # A new certificate is no reason to copy anything else, and reason enough not to be done.
+    (own / f"ESP32-{boards[0].mac}" / "cert.der").write_text("a new one")
+    again = flash(bench, "--serial", "A1", "--own", own, "--resume")
+    assert (again["result"], again["files_copied"]) == ("provisioned", 1)
+    assert boards[0].image.get("/cert.der") == b"a new one"
+    assert flash(bench, "--serial", "A1", "--own", own, "--resume")["result"] == "already done"
 
 
 def test_ctrl_c_leaves_the_ledger_telling(bench):

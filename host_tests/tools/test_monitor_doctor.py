@@ -153,6 +153,16 @@ def test_doctor_tells_what_ails_boards(crate):
         assert "lab-password" not in text and SECRET not in text
 
 
+def test_doctor_sees_boards_that_wait_for_micropython(crate, monkeypatch):
+    monkeypatch.setattr("tools.flash.chip._MEDIA", (str(crate.folder),))
+    board = crate.plug("N1", "RPI_PICO_W", blank=True)
+    while not (board.drive / "INFO_UF2.TXT").exists():
+        time.sleep(0.02)
+    shown = firstboot("doctor")
+    assert shown.exit_code == 0
+    assert "waits for MicroPython" in shown.stdout and "N1.drive" in shown.stdout
+
+
 def test_doctor_looks_at_this_computer(crate, monkeypatch):
     def version(package):
         if package == "esptool":

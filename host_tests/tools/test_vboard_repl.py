@@ -118,6 +118,17 @@ def test_the_port_of_a_native_usb_chip_goes_and_comes_at_a_reset(tmp_path):
         assert "2" in mpremote(board, "exec", "print(1 + 1)").stdout
 
 
+def test_a_soft_reset_does_not_stop_the_watchdog(tmp_path):
+    main = b"import machine\nif machine.reset_cause() != machine.WDT_RESET: machine.WDT(timeout=300)\n"
+    with powered(tmp_path, {"/main.py": main}) as board, opened(board) as port:
+        assert board.wait(lambda run: bool(run.event("watchdog")))
+        port.write(b"\x01\x04")
+        assert logged(board, "soft reboot")
+        assert board.wait(lambda run: run.boots == 3)
+        # Only the watchdog brings a board in its raw REPL back to the friendly one.
+        port.read_until(b">>> ")
+
+
 def test_friendly_repl(tmp_path):
     with powered(tmp_path, {"/main.py": b"shared = 7\n"}) as board, opened(board) as port:
         port.write(b"1234+1\r")

@@ -29,6 +29,9 @@ def flash_boards(
     more: Annotated[
         list[str] | None, typer.Option("--file", metavar="FILE[:PATH]", help="One file more, by default into /.")
     ] = None,
+    own: Annotated[
+        Path | None, typer.Option(help="Folder with a folder for each board, by its name: files that only it gets.")
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="All attached boards.")] = False,
     serial: Annotated[list[str] | None, typer.Option(help="A board by its USB serial number; again for more.")] = None,
     port: Annotated[list[str] | None, typer.Option(help="A board by its port; again for more.")] = None,
@@ -59,6 +62,7 @@ def flash_boards(
     flat = checked(document, config)
     image = chip.Image.of(micropython) if micropython else None
     files = _files(config, flat, app_file, more or [], source, frozen)
+    _check_files(flat, files, own)
     if drive and (image is None or image.board.uf2 is None):
         fail("a board in its boot ROM takes MicroPython first", "give a .uf2 file with --micropython")
     waiting = [str(path) for path in chip.drives()] if image and image.board.uf2 else []
@@ -69,6 +73,7 @@ def flash_boards(
         mask=Mask(document),
         micropython=image,
         erase=erase,
+        own=own,
         follow=follow,
         patience=patience,
         reuse=resume,
@@ -107,6 +112,19 @@ def _files(
         local, _, place = text.partition(":")
         files["/" + (place or Path(local).name).lstrip("/")] = _read(Path(local))
     return files
+
+
+def _check_files(flat: dict[str, Any], files: dict[str, bytes], own: Path | None) -> None:
+    # A board that lacks one of these comes to the server's door and no further.
+    if own and not own.is_dir():
+        fail(f"there is no folder {own}", "--own has a folder for each board, as `firstboot keys issue` makes them")
+    hint = "`firstboot keys issue` makes them, and --own takes its folder `boards`"
+    needs = [("tls.ca", "`firstboot ca` fetches it", flat["tls.enabled"] and flat["tls.verify"])]
+    needs += [(name, hint, flat["credentials"] == "chain" and not own) for name in ("x509.cert", "x509.key")]
+    for name, what, is_needed in needs:
+        path = "/" + str(flat[name]).lstrip("/")
+        if is_needed and path not in files:
+            fail(f"the config's {name} is {path}, and there is no such file beside it", what)
 
 
 def _read(path: Path) -> bytes:

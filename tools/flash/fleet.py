@@ -23,6 +23,7 @@ _STEPS = {
     "copy": 40,
     "repair": 80,
     "verify": 84,
+    "own files": 86,
     "reset": 88,
     "follow": 90,
     "": 100,

@@ -266,15 +266,9 @@ class Talk:
     def _open(self) -> Talk:
         path = os.path.realpath(self.port)
         try:
-            os.close(os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK))
-        except OSError as e:
-            raise _cannot_open(self.port, e) from e
-        try:
             self._transport = transport_serial.SerialTransport(path, timeout=self.patience)
         except (TransportError, termios.error, ValueError) as e:
-            raise BoardFailed(
-                f"{self.port} is busy", "close the other program that has it open (a terminal, an IDE, mpremote)"
-            ) from e
+            raise _cannot_open(self.port) from e
         self._transport.serial.write_timeout = self.patience
         self._line = self._transport.serial = _Bounded(self._transport.serial, self.stop)
         self._extend()
@@ -372,7 +366,16 @@ class _Bounded:
             raise TransportError("no answer in time")
 
 
-def _cannot_open(port: str, error: OSError) -> BoardFailed:
+def _cannot_open(port: str) -> BoardFailed:
+    # mpremote does not tell why.
+    try:
+        os.close(os.open(port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK))
+    except OSError as e:
+        return _why(port, e)
+    return _why(port, OSError(errno.EBUSY, ""))
+
+
+def _why(port: str, error: OSError) -> BoardFailed:
     if error.errno in (errno.EACCES, errno.EPERM):
         return BoardFailed(f"no permission to open {port}", "sudo usermod -aG dialout $USER, then log out and in again")
     if error.errno == errno.EBUSY:

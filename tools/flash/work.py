@@ -36,6 +36,7 @@ class Plan:
     mask: Mask = field(default_factory=Mask)
     micropython: chip.Image | None = None
     erase: bool = False
+    own: Path | None = None  # a folder with a folder for each board, by its name, whose files only it gets
     follow: float = 60  # s until it must have reported to the server; 0: don't wait
     patience: float = 10
     reuse: bool = False  # a board that the ledger knows as done, and that has these files, is left alone
@@ -99,12 +100,13 @@ class Work:
         back = _STARTS if plan.micropython else 0
         with Talk(self.port.device, plan.patience, self.stop).open(back) as talk:
             facts, missing, stale = self._look(talk)
-            if plan.reuse and not missing and not stale and self._is_done(facts):
+            if plan.reuse and not missing and not stale and self._is_done(talk, facts):
                 talk.reset()
                 return self._end("already done")
             self._copy(talk, missing, stale)
-            self._verify(talk)
+            self._verify(talk, plan.files)
             self.result.name = self._name(talk)
+            self._copy_own(talk)
             began = time.monotonic()
             self.progress.step("reset")
             talk.reset()
@@ -119,7 +121,7 @@ class Work:
         try:
             facts = self._connect(talk)
             self.progress.step("compare")
-            missing, stale = self._compare(talk)
+            missing, stale = self._differing(talk, self.plan.files), self._stale(talk)
             self._check_room(facts, missing)
             return facts, missing, stale
         except BoardFailed as e:
@@ -187,24 +189,25 @@ class Work:
             self.plan.micropython.check(facts.machine)
         return facts
 
-    def _compare(self, talk: Talk) -> tuple[list[str], list[str]]:
-        """Files that the board lacks or has otherwise, and those of firstboot's own that it must not have."""
-        files = self.plan.files
+    def _differing(self, talk: Talk, files: dict[str, bytes]) -> list[str]:
+        """Those of the files that the board lacks or has otherwise, in the order in which to copy them."""
         there = talk.hashes(list(files))
         missing = [path for path in files if there.get(path) != hashlib.sha256(files[path]).hexdigest()]
-        missing.sort(key=lambda path: (_LAST.index(path) if path in _LAST else -1, path))
-        stale = [path for path in talk.files(list(_OURS)) if path not in files] if self._has_firmware() else []
-        return missing, stale
+        return sorted(missing, key=lambda path: (_LAST.index(path) if path in _LAST else -1, path))
+
+    def _stale(self, talk: Talk) -> list[str]:
+        # Files of an older firstboot: a .py would win over the .mpy beside it.
+        return [path for path in talk.files(list(_OURS)) if path not in self.plan.files] if self._has_firmware() else []
 
     def _has_firmware(self) -> bool:
         return any(path.startswith(_OURS[0]) for path in self.plan.files)
 
-    def _is_done(self, facts: Facts) -> bool:
+    def _is_done(self, talk: Talk, facts: Facts) -> bool:
         entry = self.known(facts.uid)
-        done = entry and entry["result"] in ("provisioned", "already done") and entry["firmware"] == self.plan.firmware
-        if done and entry:
-            self.result.name = entry["name"]
-        return bool(done)
+        if not entry or entry["result"] not in ("provisioned", "already done"):
+            return False
+        self.result.name = entry["name"]
+        return entry["firmware"] == self.plan.firmware and not self._differing(talk, self._own(entry["name"]))
 
     def _check_room(self, facts: Facts, missing: list[str]) -> None:
         # Files that are replaced give room back, but only afterwards: littlefs writes the new one first.
@@ -230,17 +233,35 @@ class Work:
             before += len(files[path])
             self.result.copied += 1
 
-    def _verify(self, talk: Talk) -> None:
+    def _copy_own(self, talk: Talk) -> None:
+        if not self.plan.own:
+            return
+        self.progress.step("own files")
+        name, files = self.result.name, self._own(self.result.name)
+        if not files:
+            raise BoardFailed(f"there is no {self.plan.own / name} for this board", f"firstboot keys issue ... {name}")
+        for path in self._differing(talk, files):
+            talk.write(path, files[path])
+            self.result.copied += 1
+        self._verify(talk, files)
+
+    def _own(self, name: str) -> dict[str, bytes]:
+        folder = self.plan.own / name if self.plan.own and name else None
+        if folder is None or not folder.is_dir():
+            return {}
+        return {f"/{path.name}": path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix != ".pem"}
+
+    def _verify(self, talk: Talk, files: dict[str, bytes]) -> None:
         self.progress.step("verify")
-        missing, _ = self._compare(talk)
+        missing = self._differing(talk, files)
         if not missing:
             return
         # A serial line has no checksum: one more try, then it is the board's or the cable's fault.
         self.progress.step("repair")
         for path in missing:
-            talk.write(path, self.plan.files[path])
+            talk.write(path, files[path])
         self.progress.step("verify")
-        missing, _ = self._compare(talk)
+        missing = self._differing(talk, files)
         if missing:
             raise BoardFailed(
                 f"verify: {', '.join(missing[:3])} came out different", "try another cable; else its flash is bad"

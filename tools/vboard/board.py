@@ -174,6 +174,7 @@ class VirtualBoard:
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
         self._off = False
+        self._watchdog = 0  # ms of the watchdog that was started since the last reset but a soft one
 
     @property
     def mac(self) -> str:
@@ -203,6 +204,7 @@ class VirtualBoard:
     def start(self) -> VirtualBoard:
         """Power on; the log is collected from here on."""
         self._off = False
+        self._watchdog = 0
         if self.cable and not self.blank:
             self.cable.plug()
         self.run_so_far = Run()
@@ -253,6 +255,8 @@ class VirtualBoard:
                 self.cable.plug()
         while not self._off:
             code = self._boot(cause, raw, run, began)
+            if code not in (_SOFT, _SOFT + 1):
+                self._watchdog = 0
             names = [name for name in causes if causes[name] == code - _RESET]
             raw = code == _SOFT + 1
             if code in (_SOFT, _SOFT + 1):
@@ -341,6 +345,7 @@ class VirtualBoard:
         for raw in events:
             with self._changed:
                 run.events.append(json.loads(raw))
+                self._watchdog = run.events[-1].get("watchdog", self._watchdog)
                 self._changed.notify_all()
 
     def _mac(self) -> bytes:
@@ -369,6 +374,7 @@ class VirtualBoard:
             "torn": ("before", "half", "after").index(self.cut.torn) if self.cut else 0,
             "seed": self.seed,
             "trace": self.trace,
+            "watchdog": self._watchdog,
             "console": ("raw" if raw else "friendly") if self.cable else None,
             "clock": self.clock,
         }

@@ -23,6 +23,8 @@ def start(spec, tell):
     _spec = spec
     _tell = tell
     globals().update(spec["causes"])
+    if spec["watchdog"]:
+        WDT(timeout=spec["watchdog"])  # a soft reset does not stop it
 
 
 def power_off():
@@ -82,6 +84,7 @@ class WDT:
     def __init__(self, id=0, timeout=5000):
         if timeout > _spec["watchdog_most"]:
             raise ValueError("timeout exceeds %d" % _spec["watchdog_most"])
+        _tell(watchdog=timeout)
         self._timer = array.array("l", (0, 0, timeout // 1000, timeout % 1000 * 1000))
         self.feed()
 
