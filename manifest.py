@@ -4,7 +4,7 @@
 # is included), or from a manifest of your own: include(".../firstboot/manifest.py", x509=False).
 #
 # Options, for a board with little flash to spare:
-#   http, coap, x509   False leaves the slice out; config.json can't name it then
+#   http, coap, x509   False leaves the slice out; a config.json that names it ends in an ImportError, told in the log
 #   microcoapy         where a checkout of microCoAPy is, to be frozen too; without it, link/coap.py looks for it
 #                      in the file system's /lib
 #   main               True freezes main.py too: the board starts firstboot even after its file system was lost,

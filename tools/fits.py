@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .build import FIRMWARE
 from .versions import BOARD_STUBS, NEWEST, OLDEST, PORTS, STUBS, mpy_cross, stubs
-from .vm import VmError, cache
+from .vm import VmError, cache, locked
 
 # What the firmware may import: the modules that both ports have, those that one has (to be imported where an
 # ImportError is caught), and what comes with firstboot from elsewhere.
@@ -57,8 +57,9 @@ ignore_missing_imports = true
 disable_error_code = assignment, var-annotated, has-type
 """
 
-# What the stubs have wrong, and why the firmware is right: a part of mypy's message -> the reason.
+# What mypy or the stubs have wrong, and why the firmware is right: a part of the message -> the reason.
 GAPS = {
+    '"Link" has no attribute': "an errand gives it some of its attributes",
     '"SSLContext" has no attribute "verify_mode"': "modtls_mbedtls.c has it on every port",
     '"SSLContext" has no attribute "verify_callback"': "modtls_mbedtls.c has it on every port",
     'mqtt_hello.py:.*Module has no attribute "socket"': "umqtt.simple's own import of socket, which is replaced",
@@ -73,7 +74,8 @@ def types(port: str, release: str) -> list[str]:
         config.flush()
         keep = cache() / f"mypy-{port}-{release}"
         command = [sys.executable, "-m", "mypy", "--config-file", config.name, "--cache-dir", str(keep)]
-        done = subprocess.run([*command, *_sources()], cwd=FIRMWARE, capture_output=True, text=True, timeout=300)
+        with locked(keep.name):
+            done = subprocess.run([*command, *_sources()], cwd=FIRMWARE, capture_output=True, text=True, timeout=300)
     lines = done.stdout.splitlines()
     if done.returncode not in (0, 1) or not lines:
         raise VmError(f"mypy could not check the firmware: {done.stderr or done.stdout}")
