@@ -25,7 +25,7 @@ from amqtt.mqtt.subscribe import SubscribePacket
 from amqtt.mqtt.unsuback import UnsubackPacket
 from amqtt.mqtt.unsubscribe import UnsubscribePacket
 
-from . import authentication, provisioning, values
+from . import authentication, mqtt5, provisioning, values
 from .core import IDLE, PROVISION_SESSION, Core, Rpc, clock, rpc_payload, session_limits
 from .limits import Limited
 from .registry import Device
@@ -79,6 +79,7 @@ class Connection:
         self.device: Device | None = None
         self.provision_only = False
         self.protobuf = False
+        self.is_5 = False
         self.subscriptions: dict[str, int] = {}
         self.timer: asyncio.TimerHandle | None = None
         self.packet_id = 0
@@ -163,11 +164,19 @@ class Connection:
         if header.remaining_length > MOST:
             raise Closed(f"packet of {header.remaining_length} bytes")
         body = await self.reader.readexactly(header.remaining_length)
+        self.is_5 = self.is_5 or mqtt5.is_connect(header.packet_type, body)
+        if self.is_5:
+            try:
+                body = mqtt5.without_properties(header.packet_type, header.flags, body)
+            except ValueError as e:
+                raise Closed(f"undecodable packet ({e})") from None
+            header.remaining_length = len(body)
         return await packet_class(header).from_stream(BufferReader(body), fixed_header=header)
 
-    def _send(self, packet: Any) -> None:
+    def _send(self, packet: Any, filters: int = 0) -> None:
         if not self.closed and not self.writer.is_closing():
-            self.writer.write(packet.to_bytes())
+            data = bytes(packet.to_bytes())
+            self.writer.write(mqtt5.with_properties(data, filters) if self.is_5 else data)
 
     def _publish(self, topic: str, payload: bytes, qos: int = 1) -> None:
         self.packet_id = self.packet_id % 65535 + 1
@@ -197,7 +206,7 @@ class Connection:
         elif isinstance(packet, UnsubscribePacket):
             for topic in packet.payload.topics:
                 self.subscriptions.pop(topic, None)
-            self._send(UnsubackPacket.build(packet.variable_header.packet_id))
+            self._send(UnsubackPacket.build(packet.variable_header.packet_id), len(packet.payload.topics))
         elif isinstance(packet, PingReqPacket):
             self._send(PingRespPacket.build())
         elif isinstance(packet, DisconnectPacket):
@@ -314,6 +323,9 @@ class Connection:
         try:
             acknowledged = self._dispatch(device, topic, body)
         except (values.Malformed, values.BadTimestamp) as e:
+            if self.is_5 and packet.qos and isinstance(e, values.Malformed):
+                self.writer.write(mqtt5.puback(packet.packet_id, mqtt5.PAYLOAD_FORMAT_INVALID))
+                return
             raise Closed(f"bad payload on {topic}: {e}") from None
         except Limited as e:
             raise Closed(f"{e} on {topic}") from None
