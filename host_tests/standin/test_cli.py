@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from tools.standin.__main__ import app
 
 ROOT = Path(__file__).resolve().parents[2]
-PORTS = [f"--{port}-port=0" for port in ("mqtt", "http", "coap", "mqtts", "https")]
+PORTS = [f"--{port}-port=0" for port in ("mqtt", "http", "coap", "mqtts", "https", "coaps")]
 PATIENCE = 60  # seconds; on a loaded machine
 
 
@@ -63,7 +63,8 @@ def provision(url, name, context=None):
 def test_a_session(tmp_path):
     ca = tmp_path / "ca.pem"
     with Program(*PORTS, "--tls", f"--ca-file={ca}", "--key=k", "--secret=s", "--telemetry=2:60") as program:
-        mqtt_port, http_port, coap_port, mqtts_port, https_port = program.ports()
+        mqtt_port, http_port, coap_port, mqtts_port, https_port, coaps_port = program.ports()
+        assert coaps_port not in (0, coap_port)
         assert provision(f"http://127.0.0.1:{http_port}/api/v1/provision", "board-1") == "SUCCESS"
         trusting = ssl.create_default_context(cafile=ca)
         assert provision(f"https://localhost:{https_port}/api/v1/provision", "board-2", trusting) == "SUCCESS"

@@ -1,10 +1,18 @@
 """CoAP over DTLS on the VM: bad servers, lost datagrams, a server that forgets, and boards with certificates."""
 
 import base64
+import datetime
+import json
 import time
+from binascii import crc32
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+from firstboot.store import VERIFIED
 
 from tools.stage import KEY, SECRET, Stage
 from tools.standin.faults import UdpProxy, Weather
@@ -12,6 +20,7 @@ from tools.standin.faults import UdpProxy, Weather
 pytestmark = pytest.mark.vm
 
 FAST = {"retry": {"first": 0.02, "most": 0.05, "refused": 0.1}, "period": 0.05}
+DAY = datetime.timedelta(days=1)
 TELEMETRY = "telemetry: acknowledged"
 REASONS = {
     "wrong CA": "certificate is not signed by tls.ca(\n|$)",
@@ -24,7 +33,7 @@ REASONS = {
 
 @pytest.fixture(params=["x509"])
 def stage(request):
-    with Stage("coap", tls=True, credentials=request.param, config=FAST) as made:
+    with Stage("coap", tls=True, credentials=request.param, config=dict(FAST)) as made:
         yield made
 
 
@@ -111,3 +120,18 @@ def test_a_plain_server_on_the_port(stage):
     run = ready(stage.board(stage.image()).run("no answer: .*"))
     assert run.has("no answer: (the TLS handshake took longer|TLS: )")
     assert not stage.standin.provision_requests
+
+
+def test_an_expired_certificate_is_refused(stage):
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "board")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now - 3 * DAY).not_valid_after(now - DAY)
+    certificate = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
+    secret = key.private_bytes(Encoding.DER, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    texts = {"certificate": base64.b64encode(certificate).decode(), "key": base64.b64encode(secret).decode()}
+    body = json.dumps([1, VERIFIED, {"credentialsType": "X509_CERTIFICATE", **texts}]).encode()
+    image = stage.image()
+    image.put({"/identity.1": b"%08x" % crc32(body) + body})
+    ready(stage.board(image).run("connection lost: TLS: the server refuses this board's certificate"))

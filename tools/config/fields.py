@@ -15,7 +15,7 @@ HELP = {
     "wifi.password": "Its password; empty for an open network.",
     "wifi.timeout": "Seconds to join within; then the back-off, and again.",
     "server.host": "Host name or address of ThingsBoard: neither https:// nor a path.",
-    "server.port": "Port of the transport; by default 1883 (mqtt), 80 (http), 5683 (coap), with TLS 8883 and 443.",
+    "server.port": "Port of the transport; by default 1883 (mqtt), 80 (http), 5683 (coap), with TLS 8883, 443, 5684.",
     "server.timeout": "Seconds that any single wait for the server may take.",
     "server.keepalive": "Seconds between two signs of life on an idle MQTT connection; 0: none.",
     "server.frame": "Largest MQTT packet in bytes that the board accepts.",

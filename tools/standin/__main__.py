@@ -27,9 +27,10 @@ def main(
     mqtt_port: int = typer.Option(1883),
     http_port: int = typer.Option(8080, help="Device API and REST."),
     coap_port: int = typer.Option(5683),
-    tls: bool = typer.Option(False, "--tls", help="Open an MQTT and an HTTP port with TLS too."),
+    tls: bool = typer.Option(False, "--tls", help="Open MQTT and HTTP ports with TLS too, and a CoAP one with DTLS."),
     mqtts_port: int = typer.Option(8883, help="MQTT with TLS; a client certificate is wanted, not required."),
     https_port: int = typer.Option(8443, help="Device API and REST with TLS."),
+    coaps_port: int = typer.Option(5684, help="CoAP with DTLS."),
     ca_file: str = typer.Option("", help="PEM file of the CA, with .der and .key beside it: made, or used again."),
     release: str = typer.Option("4.4", help=f"ThingsBoard release to mirror: {', '.join(RELEASES)}."),
     database: str = typer.Option(":memory:", "--db", help="File that keeps devices and telemetry."),
@@ -65,6 +66,7 @@ def main(
             coap_port=coap_port,
             mqtts_port=mqtts_port,
             https_port=https_port,
+            coaps_port=coaps_port,
             tls=tls or bool(ca_file),
             ca_file=Path(ca_file) if ca_file else None,
             database=database,
@@ -114,6 +116,7 @@ def _tls_lines(standin: Standin) -> list[str]:
     if standin.authority is None:
         return []
     ports = f"MQTT {standin.host}:{standin.mqtts_port}, HTTP and REST {standin.host}:{standin.https_port}"
+    ports += f", CoAP {standin.host}:{standin.coaps_port}"
     return [f"with TLS: {ports}; CA in {standin.ca_pem} and {standin.ca_der}"]
 
 

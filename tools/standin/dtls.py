@@ -33,6 +33,10 @@ def context(pair: Pair) -> SSL.Context:
     return made
 
 
+# A fatal alert in the clear, numbered beyond all that was sent before.
+_BAD_CERTIFICATE = b"\x15\xfe\xfd\0\0\0\0\0\0\xff\xff\0\2\2\x2a"
+
+
 class Front(asyncio.DatagramProtocol):
     """The network's side of the port.
 
@@ -107,10 +111,12 @@ class Session:
             self._flush()
         except SSL.ZeroReturnError:
             self.close()
-        except (SSL.Error, ValueError) as e:
+        except SSL.Error as e:
             self._flush()
-            self.front.trouble(str(e))
-            self.close()
+            self._refused(e)
+        except ValueError as e:
+            self.front.transport.sendto(_BAD_CERTIFICATE, self.address)  # instead of the handshake's last words
+            self._refused(e)
 
     def close(self) -> None:
         """Forget the client."""
@@ -120,6 +126,10 @@ class Session:
         self.inner.close()
         if self.front.sessions.get(self.address) is self:
             del self.front.sessions[self.address]
+
+    def _refused(self, error: Exception) -> None:
+        self.front.trouble(str(error))
+        self.close()
 
     def _chain(self) -> list[x509.Certificate]:
         leaf = self.engine.get_peer_certificate(as_cryptography=True)
