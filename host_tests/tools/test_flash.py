@@ -123,6 +123,15 @@ def test_busy_missing_and_two_alike(bench):
     assert "no board is attached" in document("flash", *bench.more)[0]["error"]["message"]
 
 
+def test_a_ledger_that_is_none(bench):
+    bench.crate.plug("A1")
+    (bench.folder / "ledger").write_text("something else " * 100)
+    for command in (("flash", *bench.more), ("ledger", "--ledger", bench.folder / "ledger")):
+        result, code = document(*command)
+        assert code == 1 and "can't be used" in result["error"]["message"] and "--ledger" in result["error"]["hint"]
+    assert "firstboot flash" in document("ledger", "--ledger", bench.folder / "none")[0]["error"]["hint"]
+
+
 def test_ports_that_cannot_be_opened():
     for number, words, hint in (
         (13, "no permission", "dialout"),

@@ -117,6 +117,7 @@ class Talk:
         self._transport: Any = None
         self._line: _Bounded | None = None
         self._rest = b""
+        self._made: set[str] = set()  # folders that are there
 
     def open(self, wait: float = 0) -> Talk:
         """Open the port; for `wait` seconds it may still be missing or busy. BoardFailed."""
@@ -196,7 +197,9 @@ class Talk:
         folders = path.split("/")[1:-1]
         for depth in range(len(folders)):
             folder = "/" + "/".join(folders[: depth + 1])
-            self.exec(f"try:\n os.mkdir({folder!r})\nexcept OSError:\n pass")
+            if folder not in self._made:
+                self.exec(f"try:\n os.mkdir({folder!r})\nexcept OSError:\n pass")
+                self._made.add(folder)
 
         def wrote(done: int, _: int) -> None:
             self._extend()
