@@ -303,6 +303,11 @@ def test_room_is_left_for_the_board_itself():
         lay({"/a": bytes(40 * KIB)}, size, 32)
 
 
+def test_with_firstboot_frozen_into_micropython(run):
+    files = made(run, "ESP32_GENERIC", "--frozen")["files"]
+    assert set(files) == {"/main.py", "/app.py", "/config.json"}
+
+
 def test_a_larger_flash_has_a_larger_file_system(run):
     made(run, "ESP32_GENERIC", "--flash-size", "8MB", "-o", "out")
     assert Path("out").stat().st_size == 6 * KIB * KIB
@@ -312,7 +317,7 @@ def test_a_larger_flash_has_a_larger_file_system(run):
 def test_what_a_board_could_not_start_with_is_told_here(run):
     assert run("make", "ESP8266").exit_code == 2
     Path("bad.py").write_text("def read(:\n")
-    assert "/app.py is not Python" in run("make", "RPI_PICO_W", "--app", "bad.py").stderr
+    assert "bad.py does not compile" in run("make", "RPI_PICO_W", "--app", "bad.py").stderr
     write_config(1883, tls={"enabled": True})
     answer = run("make", "RPI_PICO_W")
     assert answer.exit_code == 1 and "tls.ca: there is no ca.der" in answer.stderr

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from ..build import FIRMWARE, BuildError, firmware
+from ..build import FIRMWARE
 from ..config import checked, read
-from ..console import Failed, Json, err, fail, out, print_json
-from ..vm import VmError
+from ..console import Json, err, fail, out, print_json
+from ..files import board_files
 from . import chip
 from .fleet import Outcome, Show, flash
 from .history import COLOURS, LEDGER, LedgerFile
@@ -27,7 +27,8 @@ def flash_boards(
     config: Annotated[Path, typer.Option(help="The boards' config.json.")] = Path("config.json"),
     app_file: Annotated[Path, typer.Option("--app", help="The boards' app.py.")] = FIRMWARE / "app.py",
     more: Annotated[
-        list[str] | None, typer.Option("--file", metavar="FILE[:PATH]", help="One file more, by default into /.")
+        list[str] | None,
+        typer.Option("--file", metavar="PATH[:PLACE]", help="A further file or folder."),
     ] = None,
     own: Annotated[
         Path | None, typer.Option(help="Folder with a folder for each board, by its name: files that only it gets.")
@@ -61,8 +62,8 @@ def flash_boards(
     document = read(config)
     flat = checked(document, config)
     image = chip.Image.of(micropython) if micropython else None
-    files = _files(config, flat, app_file, more or [], source, frozen)
-    _check_files(flat, files, own)
+    files = board_files(config, app_file, more, source=source, frozen=frozen)
+    _check_own(flat, files, own)
     if drive and (image is None or image.board.uf2 is None):
         fail("a board in its boot ROM takes MicroPython first", "give a .uf2 file with --micropython")
     waiting = [str(path) for path in chip.drives()] if image and image.board.uf2 else []
@@ -92,46 +93,15 @@ def flash_boards(
         raise typer.Exit(1)
 
 
-def _files(
-    config: Path, flat: dict[str, Any], app_file: Path, more: list[str], source: bool, frozen: bool
-) -> dict[str, bytes]:
-    try:
-        files = firmware(mpy=not source, strip=True)
-    except (BuildError, VmError) as e:
-        raise Failed(f"firstboot can't be compiled: {e}", "--source copies it as it is") from e
-    if frozen:
-        files = {"/main.py": files["/main.py"]}
-    files["/config.json"] = config.read_bytes()
-    files["/app.py"] = _read(app_file)
-    # Files that the config names come along from beside it.
-    for name in ("tls.ca", "x509.cert", "x509.key"):
-        beside = config.parent / str(flat.get(name) or "").lstrip("/")
-        if beside.is_file():
-            files["/" + str(flat[name]).lstrip("/")] = beside.read_bytes()
-    for text in more:
-        local, _, place = text.partition(":")
-        files["/" + (place or Path(local).name).lstrip("/")] = _read(Path(local))
-    return files
-
-
-def _check_files(flat: dict[str, Any], files: dict[str, bytes], own: Path | None) -> None:
+def _check_own(flat: dict[str, Any], files: dict[str, bytes], own: Path | None) -> None:
     # A board that lacks one of these comes to the server's door and no further.
     if own and not own.is_dir():
         fail(f"there is no folder {own}", "--own has a folder for each board, as `firstboot keys issue` makes them")
-    hint = "`firstboot keys issue` makes them, and --own takes its folder `boards`"
-    needs = [("tls.ca", "`firstboot ca` fetches it", flat["tls.enabled"] and flat["tls.verify"])]
-    needs += [(name, hint, flat["credentials"] == "chain" and not own) for name in ("x509.cert", "x509.key")]
-    for name, what, is_needed in needs:
+    for name in ("x509.cert", "x509.key"):
         path = "/" + str(flat[name]).lstrip("/")
-        if is_needed and path not in files:
-            fail(f"the config's {name} is {path}, and there is no such file beside it", what)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as e:
-        raise Failed(f"{path} can't be read: {e.strerror}") from e
+        if flat["credentials"] == "chain" and not own and path not in files:
+            hint = "`firstboot keys issue` makes them, and --own takes its folder `boards`"
+            fail(f"{name}: there is no {path[1:]} beside the config", hint, field=name)
 
 
 class _Bars(Show):

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from .. import boards
-from ..console import Json, err, fail, out, print_json
+from ..console import Json, fail, out, print_json
+from ..files import board_files, read_bytes
 from . import ImageError, Parts, combine, find, lay, listing, split
 from .uf2 import FAMILIES, Uf2Error, decode, is_uf2
 
@@ -33,7 +34,8 @@ def make(
     ] = None,
     flash_size: Annotated[str, typer.Option(help="Size of the board's flash, if not the usual: 8MB.")] = "",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.")] = None,
-    source: Annotated[bool, typer.Option("--source", help="Firmware as .py, not compiled.")] = False,
+    source: Annotated[bool, typer.Option("--source", help="firstboot as .py instead of .mpy.")] = False,
+    frozen: Annotated[bool, typer.Option("--frozen", help="firstboot is in the boards' MicroPython already.")] = False,
     as_json: Json = False,
 ) -> None:
     """Make the file: firmware, app and config in a file system as the board has it.
@@ -46,10 +48,10 @@ def make(
     """
     kind = _board(board)
     area = kind.fs_on(_size(flash_size)) if flash_size else kind.fs
-    files = _files(config, app_file, file, mpy=not source)
+    files = board_files(config, app_file, file, source=source, frozen=frozen)
     try:
         filesystem = lay(files, area.size, kind.prog)
-        parts = combine(kind, area, filesystem, _bytes(micropython) if micropython else None)
+        parts = combine(kind, area, filesystem, read_bytes(micropython) if micropython else None)
     except (ImageError, Uf2Error) as e:
         fail(f"{kind.name}: {micropython}: {e}" if micropython else f"{kind.name}: {e}")
     path = output or Path(f"firstboot-{kind.name}.{parts.kind}")
@@ -91,7 +93,7 @@ def inspect(
 
     firstboot image inspect firstboot-RPI_PICO_W.uf2
     """
-    data = _bytes(file)
+    data = read_bytes(file)
     try:
         flash, address = split(data)
         start = find(flash)
@@ -153,53 +155,6 @@ def _size(text: str) -> int:
     if not match:
         raise typer.BadParameter("a size like 4MB", param_hint="--flash-size")
     return int(match[1]) << {"K": 10, "M": 20}[match[2].upper()]
-
-
-def _files(config: Path, app_file: Path | None, more: list[str], *, mpy: bool) -> dict[str, bytes]:
-    from ..build import BuildError, firmware
-    from ..config import bundle
-
-    files = bundle(config)
-    try:
-        files = {**firmware(mpy=mpy, strip=True), **files}
-    except BuildError as e:
-        fail(f"the firmware does not compile: {e}")
-    if app_file:
-        files["/app.py"] = _bytes(app_file)
-    for one in more:
-        files.update(_further(one))
-    _compiles("/app.py", files["/app.py"])
-    if b'"coap"' in files["/config.json"] and not any(place.startswith("/lib/microcoapy") for place in files):
-        err().print("[bold yellow]warning:[/] transport coap needs microCoAPy: --file microcoapy:/lib/microcoapy")
-    return files
-
-
-def _further(text: str) -> dict[str, bytes]:
-    name, _, place = text.partition(":")
-    path = Path(name)
-    place = "/" + (place or path.name).strip("/")
-    if not path.is_dir():
-        return {place: _bytes(path)}
-    return {
-        f"{place.rstrip('/')}/{inner.relative_to(path).as_posix()}": inner.read_bytes()
-        for inner in sorted(path.rglob("*"))
-        if inner.is_file() and "__pycache__" not in inner.parts
-    }
-
-
-def _compiles(name: str, data: bytes) -> None:
-    # A board with an app that can't be imported is found in the field; here it is one line.
-    try:
-        compile(data, name, "exec")
-    except (SyntaxError, ValueError) as e:
-        fail(f"{name} is not Python: {e}")
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as e:
-        fail(f"{path} can't be read: {e.strerror}")
 
 
 def _how(board: boards.Board, parts: Parts, path: Path) -> str:

@@ -159,7 +159,8 @@ class VirtualBoard:
         self.kind = kind
         self.heap = heap
         digest = hashlib.sha256(str(image.path.resolve()).encode()).digest()
-        self.uid = uid or digest[: 6 if KINDS[kind]["port"] == "esp32" else 8]
+        # A chip's own MAC is never a group address.
+        self.uid = uid or bytes([digest[0] & 0xFE]) + digest[1 : 6 if KINDS[kind]["port"] == "esp32" else 8]
         self.wifi = wifi or WifiPlan()
         self.cut = cut
         self.seed = seed
