@@ -20,7 +20,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from OpenSSL import SSL
 from rich.markup import escape
-from rich.table import Table
 
 from .console import Json, err, fail, out, print_json
 
@@ -76,7 +75,7 @@ def ca(
         return
     console = out()
     console.print(f"[green]written[/] {escape(str(file))}; {escape(host)}:{port} was verified with it")
-    console.print(_table(found.certificate))
+    console.print(_text(found.certificate))
     console.print('On the board: this file beside config.json, and in that "tls": {"enabled": true}')
 
 
@@ -201,7 +200,7 @@ def _agreed(found: Found, fingerprint: str | None, yes: bool, as_json: bool) -> 
                 f"this computer does not know the server's CA, SHA-256 {actual}", "give --sha256, or --yes to trust it"
             )
         err().print(warning)
-        err().print(_table(found.certificate))
+        err().print(_text(found.certificate))
         typer.confirm("Is it the same?", abort=True, err=True)
     return Found(found.certificate, "you")
 
@@ -233,14 +232,16 @@ def _facts(certificate: x509.Certificate) -> dict[str, str]:
     }
 
 
-def _table(certificate: x509.Certificate) -> Table:
-    table = Table.grid(padding=(0, 2))
+def _text(certificate: x509.Certificate) -> str:
+    # No table: it would cut a fingerprint to the terminal's width.
     facts = _facts(certificate)
-    table.add_row("CA", escape(facts["subject"]))
-    table.add_row("valid to", facts["not_after"][:10])
-    table.add_row("key", facts["key"])
-    table.add_row("SHA-256", facts["sha256"])
-    return table
+    rows = {
+        "CA": facts["subject"],
+        "valid to": facts["not_after"][:10],
+        "key": facts["key"],
+        "SHA-256": facts["sha256"],
+    }
+    return "\n".join(f"  {title:10}{escape(text)}" for title, text in rows.items())
 
 
 def _key(certificate: x509.Certificate) -> str:
