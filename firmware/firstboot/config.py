@@ -39,7 +39,6 @@ _FIELDS = (
     ("retry.refused", "n", 0.01, 86400, 900),
     ("revoked", "provision wait", 0, 0, "provision"),
     ("watchdog", "n", 0, 300, 0),
-    ("verbose", "b", 0, 0, False),
 )
 _PORTS = {"mqtt": (1883, 8883), "http": (80, 443), "coap": (5683, 5684)}
 

@@ -168,7 +168,6 @@ BAD = [
     ("retry.refused", {"retry__refused": 0}),
     ("revoked", {"revoked": "ignore"}),
     ("watchdog", {"watchdog": 301}),
-    ("verbose", {"verbose": "no"}),
     ("perod", {"perod": 60}),
     ("wi-fi.ssid", {"wi-fi__ssid": "net"}),
 ]
