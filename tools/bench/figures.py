@@ -25,6 +25,7 @@ NOT_CORE = (
     "ota",
     "clock",
     "inbox",
+    "selftest",
     "link/tls",
     "link/http",
     "link/coap",
