@@ -84,7 +84,7 @@ def test_a_session(tmp_path):
             sock.settimeout(20)
             sock.connect(("127.0.0.1", coap_port))
             sock.send(b'\x40\x02\x00\x01\xb3api\x02v1\x0d\x00board-1-token\x09telemetry\xff{"n":1}')
-            assert sock.recv(100)[1] == 0x41
+            assert any(sock.recv(100)[1] == 0x41 for _ in range(2))  # after an empty ACK, where it took its time
         status, out, err = program.end()
     assert status == 0
     assert err == "stopped\n"
@@ -129,7 +129,7 @@ def test_a_taken_port_and_an_unusable_ca_are_told(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = CliRunner().invoke(app, [*PORTS[1:], f"--mqtt-port={taken.getsockname()[1]}"])
     assert done.exit_code == 1
-    assert "choose other ports" in done.output
+    assert "choose another port" in done.output
     (tmp_path / "ca.pem").write_text("no certificate")
     (tmp_path / "ca.key").write_text("no key")
     for file in (tmp_path / "ca.pem", tmp_path / "nowhere" / "ca.pem"):

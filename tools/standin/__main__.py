@@ -109,7 +109,7 @@ def _is_loopback(host: str) -> bool:
 def _trouble(error: OSError) -> str:
     if error.filename:
         return f"{error.filename}: {error.strerror}"
-    return f"{error.strerror or error}: choose other ports with --mqtt-port, --http-port, --coap-port, --mqtts-port"
+    return f"{error.strerror or error}: choose another port with --mqtt-port, --http-port, --coap-port and so on"
 
 
 def _tls_lines(standin: Standin) -> list[str]:

@@ -18,6 +18,7 @@ from .certificates import Pair
 
 Address = tuple[str, int]
 _MTU = 1024  # ThingsBoard's own limit for a datagram
+_HANDSHAKE = 60  # seconds; lost datagrams are sent again for as long
 _CLIENT_HELLO = b"\x16\xfe"  # a handshake record of DTLS; its epoch 0 tells a new session from an old one
 
 
@@ -94,6 +95,7 @@ class Session:
         self.inner.setblocking(False)
         self.inner.connect(front.backend)
         self.loop.add_reader(self.inner, self._answered)
+        self.patience = self.loop.call_later(_HANDSHAKE, self.close)
 
     def arrived(self, data: bytes) -> None:
         """A datagram of the client's."""
@@ -103,6 +105,7 @@ class Session:
                 self.engine.do_handshake()
                 self.front.admit(self.inner.getsockname(), self._chain())
                 self.is_up = True
+                self.patience.cancel()
             while True:
                 plain = self.engine.recv(65536)
                 with contextlib.suppress(OSError):
@@ -120,6 +123,7 @@ class Session:
 
     def close(self) -> None:
         """Forget the client."""
+        self.patience.cancel()
         if self.timer:
             self.timer.cancel()
         self.loop.remove_reader(self.inner)

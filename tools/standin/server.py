@@ -285,7 +285,7 @@ class Standin:
     # The loop's side
 
     async def _start(self) -> None:
-        app = web.Application(client_max_size=1 << 26)
+        app = web.Application(client_max_size=1 << 26, middlewares=[_hung_up])
         app.add_routes([*DeviceApi(self.core).routes(), *Rest(self.core).routes()])
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
@@ -410,6 +410,15 @@ class Standin:
 
         self._loop.call_soon_threadsafe(act)
         done.result()
+
+
+@web.middleware
+async def _hung_up(request: web.Request, handler: Any) -> web.StreamResponse:
+    # A client that goes away in the middle of its request is no fault of the server's.
+    try:
+        return await handler(request)
+    except ConnectionError:
+        return web.Response(status=400)
 
 
 def event_line(event: Event) -> str:
