@@ -37,6 +37,8 @@ def plan(config: dict[str, Any]) -> list[str]:
         _name(config),
         _credentials(config),
         f"sends what app.read() returns every {_time(config['period'])}",
+        "keeps what can't be sent "
+        + (_size(config["outbox.bytes"]) if config["outbox.bytes"] else "in 2 KiB of memory"),
         f"after a failure waits {_time(config['retry.first'])}, then twice as long each time, up to "
         f"{_time(config['retry.most'])}; when key or secret are refused, {_time(config['retry.refused'])}",
         "when the server no longer knows its credentials: "
@@ -185,6 +187,10 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(host)
     except ValueError:
         return None
+
+
+def _size(size: int) -> str:
+    return f"in {size / 1024:g} KiB of flash" if size >= 1024 else f"in {size} bytes of flash"
 
 
 def _time(seconds: float) -> str:
