@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test faults fuzz bench lint clean setup
+.PHONY: demo test faults fuzz soak bench lint clean setup
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo "     [TRANSPORT=mqtt|http|coap] [TLS=1] [CREDENTIALS=token|server|basic|derived|x509]"
 	@echo "make test [ARGS=...]       lint and every test; ARGS go to pytest"
 	@echo "make faults                every power cut and network fault, where make test draws a sample"
+	@echo "make soak MINUTES=n        boards against a server that restarts, stalls, refuses and limits; nothing may get lost"
 	@echo "make bench                 measure heap, speed and size beside the alternatives: build/bench.json"
 	@echo "make fuzz [INPUTS=...]     a million mutated inputs for everything a board reads, with a seed of its own"
 	@echo "make lint                  ruff, and mypy on tools/"
@@ -38,6 +39,9 @@ test: lint
 
 faults: $(READY)
 	FAULTS=all $(BIN)/python -m pytest host_tests/faults $(ARGS)
+
+soak: $(READY)
+	@$(BIN)/python -m tools.soak --minutes $(or $(MINUTES),1) $(ARGS)
 
 bench: $(READY)
 	$(BIN)/python -m tools.bench $(ARGS)

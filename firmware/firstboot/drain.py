@@ -4,6 +4,7 @@
 # removed from flash after the server has acknowledged it: what a power cut catches in between is sent twice, with
 # the same time, which to the server is one sample.
 
+import gc
 import time
 from binascii import crc32
 from micropython import const
@@ -15,8 +16,12 @@ from .mend import report, tick
 from .outbox import is_mark, path
 
 _BATCH = const(900)  # bytes; a CoAP message of ThingsBoard's holds 1024 with its header
+_LARGE = const(4096)  # bytes, a segment: where there is a limit on messages, and heap for that
+_HEAP = const(65536)  # bytes that are free then
 _HEAD = const(13)  # bytes before a record's body
-_POISON = const(5)  # times that a sample may end a connection which had carried an empty one just before
+_POISON = const(8)  # times that a sample may end a connection which had carried an empty one just before
+_SLOWER = const(250)  # ms between two batches when the server has closed on the second one, twice that the next time
+_SLOWEST = const(60000)
 _CLOCK = const(3000)  # ms that a server of the time has to answer
 
 
@@ -61,17 +66,32 @@ def drain(loop, host, port):
     outbox = loop.outbox
     # Samples are taken between two batches here, and not while one is on its way: it must stay where it is.
     wait.step = None
+    outbox.limits = None
     _clock(outbox, host, port)
     count = 0
-    while outbox.segments or outbox.waiting:
-        batch = _collect(outbox, 1 if loop.tries else _BATCH)
-        if batch.n:
-            count += _send(loop, batch)
-        _done(outbox, batch)
-        if batch.keys and (outbox.segments or outbox.waiting):
-            _rest(loop, batch.keys)
+    try:
+        while outbox.segments or outbox.waiting:
+            batch = _collect(outbox, 1 if loop.tries else _BATCH)
+            if batch.n:
+                _send(loop, batch)
+                # One message and no more is what a server with a limit takes of each connection.
+                if count:
+                    loop.backoff.reset()
+                count += batch.n
+            _done(outbox, batch)
+            loop.dropped += outbox.dropped
+            outbox.dropped = 0
+            if batch.keys and (outbox.segments or outbox.waiting):
+                _rest(loop, batch.keys)
+                if loop.told != loop.trouble():
+                    report(loop)
+                    _rest(loop, 1)
+    except OSError:
+        if count:
+            outbox.pace = min(_SLOWEST, max(_SLOWER, outbox.pace * 2))
+        raise
+    loop.backoff.reset()
     log("outbox: empty, %d samples sent" % count)
-    loop.dropped += outbox.dropped
     loop.outbox = None
     forget("firstboot.outbox")
     wait.most = 1000
@@ -94,7 +114,6 @@ def count(outbox):
 
 
 def _send(loop, batch):
-    # Returns how many samples the server has now.
     if loop.tries:
         # A server that restarts, or has a limit, ends the connection on this one too.
         loop.link.send(b"{}")
@@ -106,10 +125,8 @@ def _send(loop, batch):
     else:
         loop.link.send(batch.payload())
         wait.feed()
-        loop.backoff.reset()
+        loop.outbox.pace = loop.outbox.pace * 3 // 4
     loop.tries = 0
-    report(loop)
-    return batch.n
 
 
 def _rest(loop, keys):
@@ -139,8 +156,12 @@ def _clock(outbox, host, port):
 
 
 def _collect(outbox, most):
-    limits = outbox.limits
-    batch = _Batch(min(most, limits[0]) if limits else most, limits[1] if limits else most)
+    batch = _Batch(most, _LARGE)
+    if outbox.limits:
+        size, batch.points, message, _ = outbox.limits
+        if message and most == _BATCH and gc.mem_free() > _HEAP:
+            most = _LARGE
+        batch.most = min(most, size)
     if not outbox.segments:
         for record in outbox.waiting:
             if not is_mark(record) and not batch.add(_sample(outbox, record[_HEAD:], True)):
@@ -163,8 +184,7 @@ def _collect(outbox, most):
     except OSError as e:
         log("flash: can't read samples:", e)
         batch.dropped += 1
-    if not batch.n:
-        batch.end = None
+    batch.end = None
     return batch
 
 

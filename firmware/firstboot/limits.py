@@ -49,7 +49,8 @@ def read(payload):
     size = min(_MANY, max(1, int(doc["maxPayloadSize"]) - _TOPIC))
     most = _MANY
     message = point = 0
-    for name in ("messages", "telemetryMessages", "telemetryDataPoints"):
+    # What has data points does not count as one of "messages" (contract 10).
+    for name in ("telemetryMessages", "telemetryDataPoints"):
         # "10:1,300:60": ten a second, and three hundred a minute.
         for rule in (rates.get(name) or "").split(","):
             if not rule:
@@ -57,7 +58,7 @@ def read(payload):
             count, seconds = [int(number) for number in rule.split(":")]
             if count < 1 or seconds < 1:
                 continue
-            # An eighth slower than allowed: other messages count, too.
+            # An eighth slower than allowed: the server's clock is another.
             ms = min(_HOUR, seconds * 1125 / count)
             if name == "telemetryDataPoints":
                 point = max(point, ms)

@@ -13,7 +13,6 @@ from .link import Denied
 from .log import log
 
 _REVOKED = const(5)  # refusals in a row, spaced by the back-off, until the credentials count as revoked
-_SLOWEST = const(60000)  # ms between two batches to a server that closes on them
 
 
 def connect(loop):
@@ -23,7 +22,6 @@ def connect(loop):
         loop.link.open(loop.credentials)
         loop.is_open = True
         loop.denied = 0
-        loop.told = None
         log("telemetry: connected")
     if loop.inbox:
         loop.inbox.open()
@@ -43,8 +41,6 @@ def lost(loop, error):
         log("telemetry: connection lost:", error)
     loop.link.close()
     loop.is_open = False
-    if loop.tries:
-        loop.outbox.pace = min(_SLOWEST, max(250, loop.outbox.pace * 2))
     if loop.sample is not None:
         _keep(loop, loop.sample, time.ticks_diff(time.ticks_ms(), loop.taken))
         loop.sample = None

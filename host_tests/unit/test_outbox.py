@@ -40,6 +40,27 @@ def clock(monkeypatch):
     return Clock(monkeypatch)
 
 
+@pytest.fixture(autouse=True)
+def asked(monkeypatch):
+    """What the server says of its limits, and how often it was asked."""
+    monkeypatch.setattr(Asking, "limits", (65536, 65536, 0, 0))
+    monkeypatch.setattr(Asking, "times", 0)
+    real = drain.errand
+    monkeypatch.setattr(drain, "errand", lambda *what: Asking.ask() if what[0] == "limits" else real(*what))
+
+
+class Asking:
+    """Stands in the place of limits.py."""
+
+    limits = None
+    times = 0
+
+    @classmethod
+    def ask(cls):
+        cls.times += 1
+        return cls.limits
+
+
 class Loop:
     """What drain() knows of a Telemetry, over a link that takes what it is given, or fails."""
 
@@ -48,19 +69,18 @@ class Loop:
         self.clock = clock
         self.link = self
         self.inbox = None
-        self.tries = self.dropped = self.resets = self.reports = 0
+        self.tries = self.dropped = self.told = 0
         self.backoff = SimpleNamespace(reset=lambda: None)
         self.fails = fails
         self.payloads = []
         self.pauses = []
         self.ticks = lambda: None
-        self.limits = limits
+        if limits:
+            Asking.limits = limits
         self.topic = b""
         self.timeout = 1000
 
     def run(self):
-        if self.limits:
-            self.outbox.limits = self.limits
         drain.drain(self, "127.0.0.1", 1)
         return self.samples()
 
@@ -98,8 +118,11 @@ class Loop:
     def tick(self):
         self.ticks()
 
+    def trouble(self):
+        return self.dropped
+
     def report(self):
-        self.reports += 1
+        self.told = self.dropped
 
 
 def fill(box, clock, count, first=0, step=MINUTE, size=0):
@@ -436,13 +459,13 @@ def test_a_clock_that_is_set_during_the_drain_does_so_too(clock, monkeypatch):
 def test_without_a_clock_samples_have_no_time(clock, monkeypatch, capsys):
     clock.is_set = False
 
-    def errand(*arguments):
+    def errand(module, *arguments):
+        assert module == "clock"
         raise LinkError("ntp.host does not tell it")
 
     box = Outbox(65536, 0)
     fill(box, clock, 3)
     monkeypatch.setattr(drain, "errand", errand)
-    box.limits = (65536, 65536, 0, 0)
     assert Loop(box, clock).run() == [(None, {"n": n}) for n in range(3)]
     assert "without their time" in capsys.readouterr().out
 
@@ -478,7 +501,7 @@ def test_samples_that_come_during_the_drain_go_behind(clock):
 
     loop.ticks = tick
     loop.run()
-    assert taken[0] > 105 and loop.numbers() == list(range(taken[0]))
+    assert taken[0] > 102 and loop.numbers() == list(range(taken[0]))
 
 
 def test_the_servers_limits_are_kept(clock):
@@ -486,8 +509,10 @@ def test_the_servers_limits_are_kept(clock):
     fill(box, clock, 100)
     loop = Loop(box, clock, limits=(200, 65536, 5000, 0))
     loop.run()
-    assert all(len(payload) <= 200 for payload in loop.payloads)
+    # The server is asked only when there is more than one message to send.
+    assert all(len(payload) <= 200 for payload in loop.payloads[1:])
     assert sum(loop.pauses) >= 5000 * (len(loop.payloads) - 1)
+    assert Asking.times == 1
     assert loop.numbers() == list(range(100))
 
 
@@ -497,10 +522,41 @@ def test_data_points_are_paced_and_never_more_than_the_bucket_holds(clock):
         box.add(json.dumps({"n": n, "b": 1, "c": "a:b"}).encode())
     loop = Loop(box, clock, limits=(65536, 10, 0, 300))
     loop.run()
-    for payload in loop.payloads:
+    for payload in loop.payloads[1:]:
         doc = json.loads(payload)
         assert sum(len(sample["values"]) for sample in doc) <= 10 if isinstance(doc, list) else True
-    assert sum(loop.pauses) >= 300 * 3 * 55
+    assert sum(loop.pauses) >= 300 * 3 * 50
+
+
+def test_one_message_asks_for_no_limits(clock):
+    box = Outbox(65536, 0)
+    fill(box, clock, 5)
+    Loop(box, clock).run()
+    assert Asking.times == 0
+
+
+def test_with_a_limit_on_messages_and_heap_for_it_they_are_larger(clock, monkeypatch):
+    box = Outbox(65536, 0)
+    fill(box, clock, 500)
+    loop = Loop(box, clock, limits=(65536, 65536, 5000, 0))
+    loop.run()
+    assert 2000 < max(map(len, loop.payloads)) <= 4096
+    monkeypatch.setattr(micro.gc, "mem_free", lambda: 30_000)
+    box = Outbox(65536, 0)
+    fill(box, clock, 500)
+    loop = Loop(box, clock, limits=(65536, 65536, 5000, 0))
+    loop.run()
+    assert max(map(len, loop.payloads)) <= 900
+
+
+def test_a_server_that_closed_is_sent_to_more_slowly_and_then_faster_again(clock):
+    box = Outbox(65536, 0)
+    fill(box, clock, 600)
+    box.pace = 8000
+    loop = Loop(box, clock)
+    loop.run()
+    assert loop.pauses[0] == 1000 and 5000 <= sum(loop.pauses[:6]) <= 7000
+    assert sum(loop.pauses) < 8000 * 4 and loop.pauses[-1] < 500
 
 
 def test_a_server_that_closes_gets_one_sample_at_a_time_behind_an_empty_one(clock):
@@ -518,14 +574,17 @@ def test_a_server_that_closes_gets_one_sample_at_a_time_behind_an_empty_one(cloc
 LIMITS = [
     ({"maxPayloadSize": 65536, "rateLimits": {}}, (65504, 65536, 0, 0)),
     ({"maxPayloadSize": 1000, "rateLimits": None}, (968, 65536, 0, 0)),
-    ({"maxPayloadSize": 65536, "rateLimits": {"messages": "10:1,300:60"}}, (65504, 65536, 225, 0)),
+    ({"maxPayloadSize": 65536, "rateLimits": {"telemetryMessages": "10:1,300:60"}}, (65504, 65536, 225, 0)),
     (
         {"maxPayloadSize": 65536, "rateLimits": {"telemetryMessages": "20:600", "messages": ""}},
         (65504, 65536, 33750, 0),
     ),
     ({"maxPayloadSize": 65536, "rateLimits": {"telemetryDataPoints": "100:10"}}, (65504, 100, 0, 112.5)),
-    ({"maxPayloadSize": 65536, "rateLimits": {"messages": "0:1,1:0,1:99999999"}}, (65504, 65536, 3_600_000, 0)),
-    ({"maxPayloadSize": -5, "rateLimits": {"messages": None}}, (1, 65536, 0, 0)),
+    (
+        {"maxPayloadSize": 65536, "rateLimits": {"telemetryMessages": "0:1,1:0,1:99999999"}},
+        (65504, 65536, 3_600_000, 0),
+    ),
+    ({"maxPayloadSize": -5, "rateLimits": {"messages": "1:9", "telemetryMessages": None}}, (1, 65536, 0, 0)),
 ]
 
 
@@ -556,7 +615,10 @@ class Asked:
 
 
 BAD = [b"", b"[]", b"{}", b"7", b"{", b'{"error":"timeout"}', b'{"maxPayloadSize":"x"}', b'{"maxPayloadSize":null}']
-BAD += [b'{"maxPayloadSize":1,"rateLimits":{"messages":%s}}' % value for value in (b"7", b'"x"', b'"1"', b'"1:2:3"')]
+BAD += [
+    b'{"maxPayloadSize":1,"rateLimits":{"telemetryMessages":%s}}' % value
+    for value in (b"7", b'"x"', b'"1"', b'"1:2:3"')
+]
 
 
 @pytest.mark.parametrize("answer", [None, *BAD], ids=str)
