@@ -158,7 +158,7 @@ def test_connections_end_at_every_place(secure, board, way):
         return Fault(down=Way(cut=least + number * 137 % (most - least))) if number else Fault()
 
     with TcpProxy(target, plan) as proxy:
-        run = board(way, port=proxy.port, period=0.01).run(has_sent(secure, 60), 40)
+        run = board(way, port=proxy.port, period=0.01).run(has_sent(secure, 150), 60)
         assert len(proxy.links) > 5
     assert run.ended == "found", run.log
     sent = counts(secure)
