@@ -1,6 +1,8 @@
 """The HTTP link against a server that is scripted byte by byte."""
 
 import json
+from pathlib import Path
+from types import ModuleType
 
 import micro
 import pytest
@@ -64,6 +66,39 @@ def test_ask_speaks_through_requests():
     assert first == b"POST /api/v1/provision HTTP/1.0"  # as requests says it
     assert headers[b"content-type"] == b"application/json"
     assert body == b'{"a":1}'
+
+
+def test_ask_speaks_through_urequests(monkeypatch):
+    import urequests
+    from firstboot.link import http_ask
+
+    # The old one from PyPI calls its socket module usocket, and is not called requests.
+    old = ModuleType("urequests")
+    source = Path(urequests.__file__).read_text().replace("import socket", "import socket as usocket")
+    exec(compile(source.replace("socket.", "usocket."), "urequests.py", "exec"), old.__dict__)
+    import_module = micro._import
+    monkeypatch.setitem(
+        http_ask.__builtins__,
+        "__import__",
+        lambda name, *more: (
+            _missing(name) if name == "requests" else old if name == "urequests" else import_module(name, *more)
+        ),
+    )
+    heard = []
+
+    def script(session):
+        heard.append(request(session)[0])
+        session.send(with_body(b"the answer"))
+        session.wait_closed()
+
+    with Peer(script) as peer:
+        assert link(peer.port).ask(b"{}") == b"the answer"
+    assert heard == [b"POST /api/v1/provision HTTP/1.0"]
+    assert old.usocket is micro.socket
+
+
+def _missing(name):
+    raise ImportError(name)
 
 
 def test_ask_without_requests(monkeypatch):

@@ -18,7 +18,7 @@ HELP = {
     "server.port": "Port of the transport; by default 1883 (mqtt), 80 (http), 5683 (coap), with TLS 8883, 443, 5684.",
     "server.timeout": "Seconds that any single wait for the server may take.",
     "server.keepalive": "Seconds between two signs of life on an idle MQTT connection; 0: none.",
-    "server.frame": "Largest MQTT packet in bytes that the board accepts.",
+    "server.frame": "Largest MQTT packet or HTTP answer in bytes that the board accepts.",
     "tls.enabled": "Whether to speak TLS.",
     "tls.ca": "File on the board with the CA's certificate in DER.",
     "tls.verify": "Whether the server's certificate and host name are checked. False is for a lab bench.",
