@@ -58,11 +58,14 @@ TABLE = {
 }
 
 
-def begin(board, state):
-    """What `board` (a Provisioner) is to do in `state`: (verb of the link, its argument); (None, None) if nothing."""
+def begin(board, state, made):
+    """What `board` (a Provisioner) is to do in `state`: (verb of the link, its argument); (None, None) if nothing.
+
+    `made`: the credentials that it has made, in the state where it has none.
+    """
     store = board.store
     if state == _EMPTY:
-        _save(board, _CANDIDATE, board.make())
+        _save(board, _CANDIDATE, made)
         return None, None
     own = store.credentials
     # With a certificate of a CA that the server trusts there is nothing to ask; without credentials, none to try.

@@ -31,7 +31,8 @@ class Provisioner:
         """Return when the identity is verified and on flash; the link is then open as the device."""
         state = self.store.state
         while state != _VERIFIED:
-            verb, value = errand("handshake", "begin", self, state)
+            made = None if state else self.make()  # a key takes heap: it is made before the handshake comes into it
+            verb, value = errand("handshake", "begin", self, state, made)
             try:
                 value = verb and verb(value)
                 if value is not None:

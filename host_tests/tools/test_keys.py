@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from firstboot.x509 import cert, p256
+from firstboot.x509 import cert, p256, reader
 from typer.testing import CliRunner
 
 from tools import cli
@@ -48,7 +48,7 @@ def tree(folder):
 
 def split(data):
     """The two certificates of a cert.der."""
-    leaf, middle = cert.read_chain(data)
+    leaf, middle = reader.read_chain(data)
     return x509.load_der_x509_certificate(leaf), x509.load_der_x509_certificate(middle)
 
 
@@ -76,9 +76,9 @@ def test_a_ca_and_its_boards(tmp_path):
         leaf, second = split((place / "cert.der").read_bytes())
         leaf.verify_directly_issued_by(middle)
         assert second == middle
-        cert.check((place / "cert.der").read_bytes()[: len(leaf.public_bytes(serialization.Encoding.DER))], None)
-        assert cert.read_cert(leaf.public_bytes(serialization.Encoding.DER))[0] == one["name"]
-        d = cert.read_key((place / "key.der").read_bytes())
+        reader.check((place / "cert.der").read_bytes()[: len(leaf.public_bytes(serialization.Encoding.DER))], None)
+        assert reader.read_cert(leaf.public_bytes(serialization.Encoding.DER))[0] == one["name"]
+        d = reader.read_key((place / "key.der").read_bytes())
         assert p256.public(d) == leaf.public_key().public_bytes(
             serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
         )
@@ -135,7 +135,7 @@ def test_requests_of_boards(ca, tmp_path):
     assert [one["name"] for one in issued] == ["press-17", "press-18"]
     place = ca / "boards" / "press-17"
     assert [path.name for path in place.iterdir()] == ["cert.der"]
-    cert.check(cert.read_chain((place / "cert.der").read_bytes())[0], cert.key_der(d, p256.public(d)))
+    reader.check(reader.read_chain((place / "cert.der").read_bytes())[0], cert.key_der(d, p256.public(d)))
 
 
 def test_names_from_a_file(ca, tmp_path):

@@ -11,7 +11,7 @@ import firstboot
 import pytest
 from cryptography import x509
 from firstboot import candidate
-from firstboot.x509 import cert
+from firstboot.x509 import reader
 
 FLEET = "a fleet secret of some length"
 NAME = "ESP32-240ac4010203"
@@ -49,7 +49,7 @@ def test_x509_is_a_certificate_for_the_name_and_its_key():
     theirs = x509.load_der_x509_certificate(certificate)
     theirs.verify_directly_issued_by(theirs)
     assert theirs.subject.rfc4514_string() == "CN=" + NAME
-    cert.check(certificate, key)
+    reader.check(certificate, key)
     assert candidate.make("x509", NAME, None, None)["key"] != made["key"]
 
 

@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from firstboot.x509 import cert, der, p256
+from firstboot.x509 import cert, der, p256, reader
 
 NAME = "ESP32-240ac4010203"
 NOW = 1_800_000_000
@@ -77,12 +77,12 @@ def test_cryptography_accepts_a_thousand_certificates(thousand):
         theirs = x509.load_der_x509_certificate(data)
         theirs.verify_directly_issued_by(theirs)
         assert common_name(theirs.subject) == common_name(theirs.issuer) == name
-        assert cert.read_cert(data)[3] == point(theirs.public_key())
+        assert reader.read_cert(data)[3] == point(theirs.public_key())
         assert theirs.public_bytes(serialization.Encoding.DER) == data
         assert 0 < theirs.serial_number < 1 << 159
         serials.add(theirs.serial_number)
         keys.add(point(theirs.public_key()))
-        r, s = (int.from_bytes(body, "big") for _, body in der.items(der.items(theirs.signature)[0][1]))
+        r, s = (int.from_bytes(body, "big") for _, body in reader.items(reader.items(theirs.signature)[0][1]))
         lows += s <= N // 2
         short += min(r, s) < 1 << 248
     assert len(serials) == len(keys) == 1000
@@ -144,7 +144,7 @@ def test_a_known_public_key_is_not_computed_again(monkeypatch):
     d, _, _ = make()
     public = p256.public(d)
     monkeypatch.setattr(p256, "public", None)
-    assert cert.read_cert(cert.self_signed(d, NAME, seeded("p"), NOW, public))[3] == public
+    assert reader.read_cert(cert.self_signed(d, NAME, seeded("p"), NOW, public))[3] == public
 
 
 @pytest.mark.parametrize("now", [NOW, 1582934400, 2_500_000_000, 4_102_444_799])
@@ -154,7 +154,7 @@ def test_valid_for_20_years_with_a_clock(now):
     start = (now // DAY - 1) * DAY
     assert theirs.not_valid_before_utc == utc(start)
     assert theirs.not_valid_after_utc == utc(start + 631152000)
-    assert cert.read_cert(data)[1:3] == (start, start + 631152000)
+    assert reader.read_cert(data)[1:3] == (start, start + 631152000)
 
 
 @pytest.mark.parametrize("now", [None, 0, 12345, 946684800])
@@ -169,13 +169,13 @@ def test_valid_from_2020_to_2049_without_a_clock(now):
 def test_a_name_is_cut_at_64_characters(name, expected):
     data = make(name=name)[1]
     assert common_name(x509.load_der_x509_certificate(data).subject) == expected
-    assert cert.read_cert(data)[0] == expected
+    assert reader.read_cert(data)[0] == expected
 
 
 def test_times_of_two_centuries():
     days = random.Random(1)
     for seconds in [0, 951782400, 2524607999, 2524608000, 4107542399, *(days.randrange(0, 2**33) for _ in range(2000))]:
-        ((tag, body),) = der.items(der.time(seconds))
+        ((tag, body),) = reader.items(der.time(seconds))
         date = utc(seconds)
         assert (tag, body) == (
             (0x17, date.strftime("%y%m%d%H%M%SZ").encode())
@@ -183,9 +183,9 @@ def test_times_of_two_centuries():
             else (0x18, date.strftime("%Y%m%d%H%M%SZ").encode())
         )
         if date.year >= 1950:
-            assert der.seconds(tag, body) == seconds
-    assert der.seconds(0x17, b"500101000000Z") == unix(1950, 1, 1)
-    assert der.seconds(0x18, b"99991231235959Z") == unix(9999, 12, 31, 23, 59, 59)
+            assert reader.seconds(tag, body) == seconds
+    assert reader.seconds(0x17, b"500101000000Z") == unix(1950, 1, 1)
+    assert reader.seconds(0x18, b"99991231235959Z") == unix(9999, 12, 31, 23, 59, 59)
 
 
 @pytest.mark.parametrize(
@@ -194,18 +194,18 @@ def test_times_of_two_centuries():
 )
 def test_no_time(body):
     with pytest.raises(ValueError):
-        der.seconds(0x17, body)
+        reader.seconds(0x17, body)
 
 
 @pytest.mark.parametrize("value", [0, 1, 127, 128, 255, 256, 2**255 - 1, 2**255, 2**256 - 1])
 def test_integers_are_the_shortest_that_are_positive(value):
-    ((tag, body),) = der.items(der.integer(value))
+    ((tag, body),) = reader.items(der.integer(value))
     assert tag == 2 and body == value.to_bytes(value.bit_length() // 8 + 1, "big")
 
 
 @pytest.mark.parametrize("size", [0, 1, 127, 128, 255, 256, 65535])
 def test_elements_of_all_sizes(size):
-    assert der.items(der.put(4, bytes(size)) + b"\5\0") == [(4, bytes(size)), (5, b"")]
+    assert reader.items(der.put(4, bytes(size)) + b"\5\0") == [(4, bytes(size)), (5, b"")]
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_elements_of_all_sizes(size):
 )
 def test_no_der(data):
     with pytest.raises(ValueError):
-        der.items(data)
+        reader.items(data)
 
 
 def test_pem_and_text():
@@ -240,13 +240,13 @@ def test_keys_are_the_ones_that_cryptography_writes():
         serialization.Encoding.DER, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
     )
     for d in (1, N - 1, 2**200):
-        assert cert.read_key(cert.key_der(d, p256.public(d))) == d
+        assert reader.read_key(cert.key_der(d, p256.public(d))) == d
 
 
 @pytest.mark.parametrize("d", [0, N, 2**256 - 1])
 def test_a_key_out_of_range_is_damaged(d):
     with pytest.raises(ValueError, match="damaged key"):
-        cert.read_key(cert.key_der(d, p256.public(1)))
+        reader.read_key(cert.key_der(d, p256.public(1)))
 
 
 def test_a_key_of_another_curve():
@@ -254,7 +254,7 @@ def test_a_key_of_another_curve():
         serialization.Encoding.DER, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
     )
     with pytest.raises(ValueError, match="key is not of P-256"):
-        cert.read_key(key)
+        reader.read_key(key)
 
 
 def issue(subject, issuer, key, issuer_key):
@@ -272,11 +272,11 @@ def issue(subject, issuer, key, issuer_key):
 
 def test_certificates_from_elsewhere():
     key = ec.derive_private_key(12345, ec.SECP256R1())
-    assert cert.read_cert(issue("leaf", "ca", key, key)) == ("leaf", NOW, NOW + DAY, p256.public(12345))
-    assert cert.read_cert(issue(None, "ca", key, key))[0] == ""
+    assert reader.read_cert(issue("leaf", "ca", key, key)) == ("leaf", NOW, NOW + DAY, p256.public(12345))
+    assert reader.read_cert(issue(None, "ca", key, key))[0] == ""
     for other in (ec.generate_private_key(ec.SECP384R1()), rsa.generate_private_key(65537, 2048)):
         with pytest.raises(ValueError, match="not of P-256"):
-            cert.read_cert(issue("leaf", "ca", other, key))
+            reader.read_cert(issue("leaf", "ca", other, key))
 
 
 def test_a_chain():
@@ -285,22 +285,22 @@ def test_a_chain():
     leaf = issue("leaf", "middle", key, key)
     middle = issue("middle", "root", key, big)
     root = issue("root", "root", big, big)
-    assert cert.read_chain(leaf + middle + root) == [leaf, middle, root]
-    assert cert.read_chain(leaf + middle) == [leaf, middle]
-    assert cert.read_chain(leaf) == [leaf]
+    assert reader.read_chain(leaf + middle + root) == [leaf, middle, root]
+    assert reader.read_chain(leaf + middle) == [leaf, middle]
+    assert reader.read_chain(leaf) == [leaf]
     for wrong in (middle + leaf, leaf + root, root + middle + leaf, leaf + leaf):
         with pytest.raises(ValueError, match="chain in the wrong order"):
-            cert.read_chain(wrong)
+            reader.read_chain(wrong)
     for damaged in (leaf + b"\0", leaf + middle[:-1], b"\x30\0", leaf + b"\x30\3\2\1\1"):
         with pytest.raises(ValueError, match="damaged certificate"):
-            cert.read_chain(damaged)
+            reader.read_chain(damaged)
 
 
 def test_check_says_what_is_wrong():
     _, data, key = make()
     _, other, _ = make("other")
-    cert.check(data, key, NOW)
-    cert.check(data, key)
+    reader.check(data, key, NOW)
+    reader.check(data, key)
     wrong = [
         (data, key[:-1], NOW, "damaged key"),
         (data, b"", NOW, "damaged key"),
@@ -313,7 +313,7 @@ def test_check_says_what_is_wrong():
     ]
     for certificate, secret, now, message in wrong:
         with pytest.raises(ValueError, match=message):
-            cert.check(certificate, secret, now)
+            reader.check(certificate, secret, now)
 
 
 def mutations(data, count, seed):
@@ -338,7 +338,7 @@ def test_readers_of_damaged_input_raise_only_value_error():
     said = set()
     for source in (data, key, data + other):
         for damaged in mutations(source, 2000, len(source)):
-            for read in (cert.read_cert, cert.read_key, cert.read_chain):
+            for read in (reader.read_cert, reader.read_key, reader.read_chain):
                 try:
                     read(damaged)
                 except ValueError as error:
@@ -354,17 +354,17 @@ def test_readers_of_damaged_input_raise_only_value_error():
 
 def test_a_change_of_any_byte_of_the_secret_or_the_public_key_is_a_mismatch_or_damage():
     _, data, key = make()
-    public = cert.read_cert(data)[3]
+    public = reader.read_cert(data)[3]
     place = data.index(public)
     for i in range(1, 65, 8):
         with pytest.raises(ValueError):
-            cert.check(data[: place + i] + bytes([data[place + i] ^ 1]) + data[place + i + 1 :], key, NOW)
+            reader.check(data[: place + i] + bytes([data[place + i] ^ 1]) + data[place + i + 1 :], key, NOW)
     for i in range(7, 39, 4):  # SEQUENCE, INTEGER 1, OCTET STRING: then 32 bytes
         with pytest.raises(ValueError, match="does not match|damaged key"):
-            cert.check(data, key[:i] + bytes([key[i] ^ 1]) + key[i + 1 :], NOW)
+            reader.check(data, key[:i] + bytes([key[i] ^ 1]) + key[i + 1 :], NOW)
 
 
 def test_the_real_clock_of_today():
     source = seeded("now")
     d = p256.generate(source)
-    cert.check(cert.self_signed(d, NAME, source, int(time.time())), cert.key_der(d, p256.public(d)), int(time.time()))
+    reader.check(cert.self_signed(d, NAME, source, int(time.time())), cert.key_der(d, p256.public(d)), int(time.time()))

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from firstboot import board
 from firstboot.link import LinkError, tls
-from firstboot.x509 import cert, p256
+from firstboot.x509 import cert, p256, reader
 
 from .test_cert import seeded
 
@@ -36,7 +36,7 @@ class AltContext(Context):
     __slots__ = ("ecdsa_sign_callback",)
 
     def handshake(self, transcript):
-        secret = p256.octets(cert.read_key(self.loaded[0][1])).lstrip(b"\0")
+        secret = p256.octets(reader.read_key(self.loaded[0][1])).lstrip(b"\0")
         return self.ecdsa_sign_callback(bytearray(secret), bytearray(hashlib.sha256(transcript).digest()))
 
 

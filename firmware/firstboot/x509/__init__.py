@@ -1,7 +1,8 @@
 # Keys and certificates that a board makes for itself, or is given. MIT licence, (c) 2026 the firstboot authors.
 #
 # The doors of this slice: each is an errand that leaves nothing of it in memory. p256.py has the arithmetic, der.py
-# the encoding, cert.py the certificates; own.py makes a pair, files.py reads one, renew.py replaces either.
+# the encoding, cert.py the certificates, reader.py the way back; own.py makes a pair, files.py reads one, renew.py
+# replaces either.
 
 import os
 import time
@@ -65,7 +66,7 @@ def _errand(module, function, *args):
     try:
         return errand("x509." + module, function, *args)
     finally:
-        for name in ("renew", "own", "files", "cert", "der", "p256"):
+        for name in ("renew", "own", "files", "reader", "cert", "der", "p256"):
             forget("firstboot.x509." + name)
         for name in ("x509", "candidate", "store", "board"):
             forget("firstboot." + name)

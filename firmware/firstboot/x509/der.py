@@ -1,6 +1,4 @@
-# DER (ITU-T X.690), as much as certificates need. MIT licence, (c) 2026 the firstboot authors.
-#
-# Readers raise ValueError, and nothing else, on bytes that are damaged.
+# DER (ITU-T X.690), as much as it takes to write certificates. MIT licence, (c) 2026 the firstboot authors.
 
 from micropython import const
 
@@ -42,70 +40,22 @@ def integer(value):
 
 def time(seconds):
     """Unix time `seconds`, from 1970 on: a UTCTime, or from 2050 on a GeneralizedTime (RFC 5280, 4.1.2.5)."""
-    days = seconds // _DAY
+    past = seconds // _DAY
     seconds %= _DAY
-    year = 1970 + days // 366
-    while _days(year + 1, 1, 1) <= days:
+    year = 1970 + past // 366
+    while days(year + 1, 1, 1) <= past:
         year += 1
     month = 12
-    while _days(year, month, 1) > days:
+    while days(year, month, 1) > past:
         month -= 1
-    date = (year, month, days - _days(year, month, 1) + 1, seconds // 3600, seconds // 60 % 60, seconds % 60)
+    date = (year, month, past - days(year, month, 1) + 1, seconds // 3600, seconds // 60 % 60, seconds % 60)
     text = ("%04d%02d%02d%02d%02d%02dZ" % date).encode()
     return put(_UTC, text[2:]) if year < 2050 else put(_GENERALIZED, text)
 
 
-def read(data, at=0):
-    """The element that starts at `at`: (tag, start of its content, end)."""
-    if at + 2 <= len(data):
-        tag = data[at]
-        size = data[at + 1]
-        at += 2
-        if size > 127:
-            # At most two bytes, 64 KiB; and a longer form than needed is not DER.
-            count = size & 127
-            size = int.from_bytes(data[at : at + count], "big") if 0 < count < 3 else 0
-            at += count
-            if size < 128 or size < 256 and count == 2:
-                at = len(data) + 1
-        if at + size <= len(data) and tag & 31 != 31:
-            return tag, at, at + size
-    raise ValueError("DER")
-
-
-def items(data):
-    """The elements, one after the other in bytes `data`: a list of (tag, content)."""
-    found = []
-    at = 0
-    while at < len(data):
-        tag, start, at = read(data, at)
-        found.append((tag, data[start:at]))
-    return found
-
-
-def parts(data, tags):
-    """The contents of the first elements in bytes `data`, which must have these tags (bytes); more may follow."""
-    found = items(data)[: len(tags)]
-    if bytes([tag for tag, _ in found]) != tags:
-        raise ValueError("DER")
-    return [body for _, body in found]
-
-
-def seconds(tag, body):
-    """The unix time of a UTCTime or GeneralizedTime."""
-    if tag == _UTC:
-        body = (b"20" if body < b"5" else b"19") + body
-        tag = _GENERALIZED
-    if tag == _GENERALIZED and len(body) == 15 and body[:14].isdigit() and body[14] == 90:  # Z
-        century, year, month, day, hour, minute, second = [int(body[i : i + 2]) for i in range(0, 14, 2)]
-        if 0 < month < 13 and 0 < day < 32 and hour < 24 and minute < 60 and second < 60:
-            return _days(century * 100 + year, month, day) * _DAY + hour * 3600 + minute * 60 + second
-    raise ValueError("time")
-
-
-def _days(year, month, day):
-    # Days since 1970-01-01. Years start in March here, so that the leap day is the last one. The clock of the port
-    # is not asked: its epoch may be 2000, and 32 bits end in 2038.
+def days(year, month, day):
+    """Days since 1970-01-01. The port's clock is not asked: its epoch may be 2000, and 32 bits end in 2038."""
+    # Years start in March here, so that the leap day is the last one.
     if month < 3:
         year -= 1
     return year * 365 + year // 4 - year // 100 + year // 400 + (153 * ((month + 9) % 12) + 2) // 5 + day - 719469

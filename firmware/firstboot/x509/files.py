@@ -4,7 +4,7 @@
 
 import os
 
-from . import cert, p256
+from . import reader
 
 NEW = ".new"  # comes after the name of a file that is to replace the one of that name
 
@@ -13,8 +13,8 @@ def load(files, now, is_chip):
     """The certificates, leaf first, and the key in `files` (two names). `now`: unix seconds, or None. ValueError."""
     chain, key = [_read(name) for name in files]
     try:
-        certificates = cert.read_chain(chain)
-        cert.check(certificates[0], None if is_chip else key, now)
+        certificates = reader.read_chain(chain)
+        reader.check(certificates[0], None if is_chip else key, now)
     except ValueError as e:
         raise ValueError("%s, %s: %s" % (files[0], files[1], e))
     return certificates, key
@@ -23,6 +23,7 @@ def load(files, now, is_chip):
 def request(urandom):
     """Print a request for this board's name and the key in x509.key; both are made if there are none."""
     from .. import errand
+    from . import cert, p256
 
     config = errand("config", "load", "config.json")
     name = errand("board", "name", config["provision.name"])
@@ -30,7 +31,7 @@ def request(urandom):
     if exists(config["x509.cert"]):
         path += NEW
     if exists(path):
-        d = cert.read_key(_read(path))
+        d = reader.read_key(_read(path))
     else:
         from ..store import FileSlot
 

@@ -8,7 +8,7 @@ from binascii import a2b_base64
 
 from .. import board
 from ..store import ASKED, VERIFIED, Store
-from . import cert, files, now, own
+from . import files, now, own, reader
 
 
 def rotate():
@@ -23,9 +23,9 @@ def rotate():
             raise ValueError("%s is missing" % names[0])
         certificates, _ = files.load(names, now(), board.signer())
         store.save(ASKED, {"credentialsType": present["credentialsType"], "files": names, "next": present})
-        return cert.read_cert(certificates[0])[0]
+        return reader.read_cert(certificates[0])[0]
     if "next" not in present:
-        name = cert.read_cert(a2b_base64(present["certificate"]))[0]
+        name = reader.read_cert(a2b_base64(present["certificate"]))[0]
         present = dict(present)
         present["next"] = own.make(name, os.urandom, now())
         store.save(VERIFIED, present)
