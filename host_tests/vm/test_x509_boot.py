@@ -186,7 +186,7 @@ def test_the_key_takes_at_most_6_kib_on_top_of_the_boot(stage):
 
 
 def boots_in(stage, size):
-    """Whether a first boot works in a heap of `size` bytes, on a board without NVS, whose virtual one is in the heap."""
+    """Whether a first boot works in a heap of `size` bytes; without NVS, since the virtual one is in the heap."""
     board = stage.board(stage.image(), kind="RPI_PICO_W", heap=size)
     return board.run(lambda run: run.has(TELEMETRY + "|MemoryError|memory allocation failed")).has(TELEMETRY)
 
