@@ -17,7 +17,7 @@ from tools.standin.provisioning import ALLOW_CREATE, PRE_PROVISIONED
 from tools.vboard import Image, PowerCut, VirtualBoard, WifiPlan
 
 TORN = ("before", "half", "after")
-DONE = "telemetry: acknowledged"
+DONE = "telemetry: acknowledged|outbox: empty"
 CONFLICT = "the server has .* with credentials that this board does not hold"
 QUICK = {
     "period": 0.02,
@@ -39,6 +39,7 @@ class Scenario:
     release: str = "4.4"
     before: str = "empty"
     files: dict = field(default_factory=dict, hash=False, compare=False)
+    config: dict = field(default_factory=dict, hash=False, compare=False)
 
     @property
     def may_need_operator(self):
@@ -65,7 +66,7 @@ class Bench:
         self.stage = Stage(
             credentials=scenario.credentials,
             strategy=scenario.strategy,
-            config=QUICK,
+            config={**QUICK, **scenario.config},
             files=scenario.files,
             release=scenario.release,
         )
