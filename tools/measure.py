@@ -12,8 +12,8 @@ from .vboard import Run
 _ROOMY = 256 * 1024
 _LUCK = 3072  # bytes below the size found by halving that are tried one by one
 _STEP = 256  # bytes, the fineness of a smallest heap
-_MOST = 64 * 1024
-_FAILED = re.compile(r"MemoryError|memory allocation failed")
+_MOST = 96 * 1024
+_FAILED = re.compile(r"MemoryError|memory allocation failed|next try in")
 _ACKNOWLEDGED = re.compile(r"telemetry: acknowledged; heap in use (\d+) bytes")
 _EMPTY = {"/main.py": b""}
 

@@ -12,6 +12,7 @@ from .build import firmware, microcoapy
 from .standin import Standin
 from .standin.provisioning import ALLOW_CREATE
 from .vboard import Image, VirtualBoard
+from .vm import Vm
 from .vm.frozen import frozen
 
 KEY = "demo-provision-key"
@@ -24,7 +25,7 @@ class Stage:
 
     `transport`, `tls`, `credentials`: as in config.json. `files`: more or other files for the image, by their path
     on the board. `config`: more or other config sections. `frozen`: the boards' MicroPython has firstboot frozen in.
-    `without`: slices that the boards' flash lacks.
+    `vm`: the boards' MicroPython, where it is another one. `without`: slices that the boards' flash lacks.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Stage:
         files: dict[str, bytes] | None = None,
         config: dict[str, Any] | None = None,
         frozen: bool = False,
+        vm: Vm | None = None,
         without: tuple[str, ...] = (),
         **standin: Any,
     ) -> None:
@@ -47,6 +49,7 @@ class Stage:
         self.files = files or {}
         self.more = config or {}
         self.frozen = frozen
+        self.vm = vm
         self.without = without
         if tls:
             standin["tls"] = True
@@ -96,7 +99,7 @@ class Stage:
 
     def board(self, image: Image, **more: Any) -> VirtualBoard:
         """The board with this image."""
-        return VirtualBoard(image, vm=frozen() if self.frozen else None, **more)
+        return VirtualBoard(image, vm=self.vm or (frozen() if self.frozen else None), **more)
 
     def _firmware(self, strip: bool) -> dict[str, bytes]:
         return firmware(strip=strip, frozen=self.frozen, without=self.without)

@@ -6,7 +6,7 @@ from tools import measure
 from tools.stage import Stage
 from tools.vboard import VirtualBoard
 from tools.vm import find
-from tools.vm.frozen import frozen
+from tools.vm.frozen import frozen, tls_in_heap
 
 # The first time, MicroPython is compiled.
 pytestmark = pytest.mark.timeout(900)
@@ -39,3 +39,23 @@ def test_it_runs_on_an_older_micropython_too():
 def test_from_mpy_files_the_same_heap_is_too_small():
     with Stage() as stage:
         assert not measure.boots(stage, HEAP)
+
+
+@pytest.fixture(scope="module")
+def rp2():
+    """A stage whose boards have TLS in MicroPython's heap, as the RP2 has, and firstboot frozen in."""
+    with Stage("mqtt", True, frozen=True, vm=tls_in_heap(firstboot=True)) as stage:
+        yield stage
+
+
+def test_a_tls_connection_fits_into_a_picos_heap_many_times(rp2):
+    # 17 KiB of it are the virtual board's; a Pico W's whole heap is about 190.
+    run = rp2.board(rp2.image(), kind="RPI_PICO_W", heap=60 * 1024).run("telemetry: acknowledged|next try", timeout=60)
+    assert "telemetry: acknowledged" in run.log, run.log
+    assert measure.steady_heap(run) - measure.held(rp2) > 20 * 1024  # mbedtls' two buffers are really in there
+
+
+def test_too_little_heap_for_tls_is_told_and_tried_again(rp2):
+    run = rp2.board(rp2.image(), kind="RPI_PICO_W", heap=40 * 1024).run("(?s)next try.*next try", timeout=60)
+    assert run.ended == "found" and "TLS: not enough memory for the handshake" in run.log, run.log
+    assert "crashed" not in run.log

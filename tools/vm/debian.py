@@ -57,9 +57,9 @@ def fetch(target: Path, suite: str, *packages: str) -> None:
     _from_an_archive(lambda archive: _fetch_from(archive, suite, target, what))
 
 
-def fetch_source(target: Path, suite: str) -> None:
-    """Fill `target` with MicroPython's source as Debian has it: without the submodules, and not patched."""
-    _from_an_archive(lambda archive: _fetch_source_from(archive, suite, target))
+def fetch_source(target: Path, suite: str, package: str = "micropython") -> None:
+    """Fill `target` with a package's source as upstream released it: not patched, and without what Debian left out."""
+    _from_an_archive(lambda archive: _fetch_source_from(archive, suite, target, package))
 
 
 def _from_an_archive(take: Callable[[Archive], None]) -> None:
@@ -98,16 +98,16 @@ def _fetch_from(archive: Archive, suite: str, target: Path, packages: tuple[str,
             _run(["dpkg-deb", "--extract", str(package), str(target)])
 
 
-def _fetch_source_from(archive: Archive, suite: str, target: Path) -> None:
+def _fetch_source_from(archive: Archive, suite: str, target: Path, package: str) -> None:
     with tempfile.TemporaryDirectory(prefix="firstboot-apt-") as name:
         root = Path(name)
         _lay_state(root, archive, suite, "deb-src")
         _apt(root, "update")
-        _say(f"fetching MicroPython's source from Debian {suite} (6 MB)")
-        _apt(root, "source", "--download-only", "micropython", folder=root)
-        found = list(root.glob("micropython_*.orig.tar.*"))
+        _say(f"fetching the source of {package} from Debian {suite} (6 MB)")
+        _apt(root, "source", "--download-only", package, folder=root)
+        found = [path for path in root.glob(f"{package}_*.orig.tar.*") if path.suffix != ".asc"]
         if len(found) != 1:
-            raise VmError("the source package has another form than expected")
+            raise VmError(f"the source package {package} has another form than expected")
         with tarfile.open(found[0]) as tar:
             tar.extractall(target, filter="data")
 

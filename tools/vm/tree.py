@@ -1,11 +1,15 @@
 """MicroPython's own source, as Debian's package has it: for its build tools, and to freeze firstboot in."""
 
+import shutil
+import tempfile
 from functools import partial
 from pathlib import Path
 
 from . import debian
 from .errors import VmError
 from .folder import cache, once
+
+_MBEDTLS = "forky"  # the suite with mbedtls 3.6, the series of MicroPython 1.23 and newer
 
 
 def source(suite: str = "") -> Path:
@@ -20,6 +24,19 @@ def source(suite: str = "") -> Path:
         except VmError as error:
             troubles.append(f"Debian {each}: {error}")
     raise VmError("MicroPython's source can't be had.\n" + "\n".join(troubles))
+
+
+def source_with_mbedtls(suite: str = "") -> Path:
+    """The same with mbedtls' source where the submodule would be, so that MicroPython's build compiles it."""
+    tree = source(suite)
+
+    def make(target: Path) -> None:
+        shutil.copytree(tree, target / tree.name, symlinks=True)
+        with tempfile.TemporaryDirectory() as folder:
+            debian.fetch_source(Path(folder), _MBEDTLS, "mbedtls")
+            shutil.copytree(next(Path(folder).iterdir()), target / tree.name / "lib/mbedtls", dirs_exist_ok=True)
+
+    return next(once(f"{tree.parent.name}-mbedtls", make).iterdir())
 
 
 def _order(suite: str) -> tuple[bool, bool]:
