@@ -12,6 +12,7 @@ from ..build import compile_file, firmware
 from ..stage import KEY, SECRET, Stage
 from ..vboard import Image, Run
 from ..vm import VmError
+from ..vm.frozen import tls_in_heap
 from . import vm
 from .broker import Broker
 
@@ -58,6 +59,18 @@ def heap_frozen() -> Figures:
             return heap(stage, "_frozen")
     except VmError:
         return {}
+
+
+def heap_tls() -> Figures:
+    """Over verified TLS, with mbedtls in MicroPython's heap as on the RP2; nothing where that VM can't be built."""
+    figures: Figures = {}
+    try:
+        for suffix, is_frozen in (("_tls", False), ("_tls_frozen", True)):
+            with Stage("mqtt", True, frozen=is_frozen, vm=tls_in_heap(firstboot=is_frozen)) as stage:
+                figures |= heap(stage, suffix)
+    except VmError:
+        return {}
+    return figures
 
 
 def heap_script() -> Figures:
