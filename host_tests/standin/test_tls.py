@@ -10,6 +10,7 @@ import pytest
 from tools.standin import Standin, tls
 from tools.standin.authentication import certificate_text
 from tools.standin.certificates import KINDS
+from tools.standin.provisioning import X509_CHAIN
 from tools.standin.registry import normalised, sha3, x509_certificate
 
 from .certs import Maker
@@ -101,6 +102,22 @@ async def test_a_self_signed_leaf_that_was_registered_as_pem_connects(secure, tm
         await client.receive()
     assert [(name, value) for name, _, value in secure.telemetry("dev-9")] == [("a", 1)]
     assert normalised(leaf.pem.decode()) == certificate_text(leaf.certificate)
+
+
+@pytest.mark.parametrize(
+    ("common_name", "pattern"),
+    [("x" * 64, "x+"), ("dev<b>", "(.*)"), ("dev", "(unbalanced"), ("dev", "dev(nothing)?"), (None, "(.*)")],
+)
+async def test_a_chain_that_makes_no_device_is_refused_at_connect(secure, tmp_path, common_name, pattern):
+    ca = Maker("Factory CA")
+    key = sha3(certificate_text(ca.certificate))
+    secure.add_profile("chain", X509_CHAIN, key, ca.pem.decode(), pattern=pattern, allow_create=True)
+    before, context = len(secure.devices()), trusting(secure)
+    Maker(common_name, ca).load(context, tmp_path, ca)
+    async with Client(secure.mqtts_port, context) as client:
+        assert (await client.connect("x")).return_code == 5
+    assert len(secure.devices()) == before
+    assert secure.mistakes == []
 
 
 async def test_no_certificate_is_basic_authentication(secure):

@@ -196,7 +196,7 @@ def provision_by_chain(registry: Registry, leaf: str, chain: list[str], common_n
 
 def _chain_device(registry: Registry, profile: Profile, leaf: str, common_name: str | None) -> Device | None:
     match = re.search(profile.pattern or "(.*)", common_name) if common_name else None
-    if not match:
+    if not match or not match[1]:
         return None
     credentials = x509_certificate(leaf)
     device = registry.device(name=match[1], tenant=profile.tenant)

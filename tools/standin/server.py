@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import tempfile
 import threading
 import time
@@ -25,7 +26,7 @@ from .http import DeviceApi
 from .limits import Limits
 from .mqtt import Connection
 from .provisioning import ALLOW_CREATE
-from .registry import Credentials, Device, Profile, Registry, access_token, new_id, sha3
+from .registry import Credentials, Device, Profile, Registry, RegistryError, access_token, new_id, sha3
 from .release import RELEASES
 from .rest import TENANT, Rest
 from .tls import Tls, context
@@ -353,7 +354,12 @@ class Standin:
         return asyncio.StreamReaderProtocol(asyncio.StreamReader(), self._mqtt)
 
     def _admit(self, chain: list[Certificate]) -> None:
-        device = authentication.admit(self.registry, chain)
+        # What goes wrong here is told and no more: the handshake succeeds, and CONNECT is refused (contract 2.4).
+        try:
+            device = authentication.admit(self.registry, chain)
+        except (RegistryError, re.error, IndexError, ValueError) as e:
+            self.core.say("mqtts", "?", f"no device for the certificate: {e}")
+            return
         if device:
             self.core.say("mqtts", device.name, "known by the certificate")
 

@@ -156,7 +156,11 @@ class Tls(asyncio.Protocol):
             self._flush()  # the alert
             self._fail(_reason(e))
             return False
-        self.chain = self._presented()
+        try:
+            self.chain = self._presented()
+        except ValueError as e:
+            self._fail(f"a certificate that can't be read: {e}")
+            return False
         if not is_signed(self.chain):
             # The server's Finished is still here, unsent: the client gets an alert in its place. With TLS 1.3 the
             # client needs no Finished of ours; for it the connection ends.
