@@ -222,6 +222,11 @@ def test_the_plan_has_words_for_every_mode():
         assert not any("of the kind" in line for line in config.plan(flat)), mode
 
 
+def test_the_plan_says_dtls_for_coap(run):
+    lay({"transport": "coap"})
+    assert "talks COAP over DTLS, verified by ca.der, to tb.example.org:5684" in run("check").output
+
+
 def test_fields(run):
     listed = json.loads(run("fields", "--json").stdout)
     assert [one["name"] for one in listed] == list(config.FIELDS)

@@ -57,7 +57,8 @@ def _network(config: dict[str, Any]) -> str:
 def _server(config: dict[str, Any]) -> str:
     how = config["transport"].upper()
     if config["tls.enabled"]:
-        how += f" over TLS, verified by {config['tls.ca']}," if config["tls.verify"] else " over TLS, NOT verified,"
+        how += " over DTLS," if config["transport"] == "coap" else " over TLS,"
+        how += f" verified by {config['tls.ca']}," if config["tls.verify"] else " NOT verified,"
     return f"talks {how} to {config['server.host']}:{config['server.port']}"
 
 
@@ -148,7 +149,7 @@ def _secrecy_warnings(config: dict[str, Any]) -> list[Advice]:
             Advice(
                 "tls.enabled",
                 "false: everyone on the way to the server can read credentials and telemetry",
-                "" if config["transport"] == "coap" else "set it to true, and give the server's CA in tls.ca",
+                "set it to true, and give the server's CA in tls.ca",
             )
         ]
     if not config["tls.verify"]:
