@@ -120,6 +120,25 @@ def test_a_host_that_does_not_resolve(board, way):
     assert run.has("provision: no answer: server.host no-such-host.invalid does not resolve"), run.log
 
 
+def test_coap_without_its_library(board):
+    made = board("coap")
+    for path in list(made.image.ls()):
+        if "microcoapy" in path:
+            made.image.remove(path)
+    run = made.run("mip install", 20)
+    assert run.has("transport coap needs microCoAPy: mpremote mip install github:insighio/microCoAPy"), run.log
+
+
+def test_what_plain_mqtt_does_without(secure, board):
+    """Its first boot needs none of the files of the other transports, of TLS and of the clock: none is loaded."""
+    made = board("mqtt")
+    for path in list(made.image.ls()):
+        if any(part in path for part in ("link/http", "link/coap", "link/tls", "clock", "x509")):
+            made.image.remove(path)
+    run = made.run(has_sent(secure))
+    assert run.ended == "found", run.log
+
+
 # HTTP
 
 

@@ -10,8 +10,11 @@ import socket
 import time
 from micropython import const
 
-from microcoapy import Coap
-from microcoapy.coap_packet import CoapPacket
+try:
+    from microcoapy import Coap
+    from microcoapy.coap_packet import CoapPacket
+except ImportError:
+    raise ImportError("transport coap needs microCoAPy: mpremote mip install github:insighio/microCoAPy")
 
 from .. import __version__, errand
 from ..wait import feed
