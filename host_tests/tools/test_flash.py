@@ -55,6 +55,11 @@ def test_only_what_differs_is_copied(bench):
     assert (again["result"], again["files_copied"]) == ("provisioned", 2)
     assert board.image.get("/lib/more/own.py") == app.read_bytes()
     assert len(bench.stage.standin.devices()) == 1
+    # The example never replaces an app; the one beside the config is meant without saying so.
+    assert flash(bench)["files_copied"] == 0
+    (bench.folder / "app.py").write_text("def read():\n    return {'beside': 2}\n")
+    assert flash(bench)["files_copied"] == 1
+    assert board.image.get("/app.py") == (bench.folder / "app.py").read_bytes()
 
 
 def test_a_person_sees_what_happened_and_no_secret(bench):
@@ -145,13 +150,25 @@ def test_ports_that_cannot_be_opened():
 
 def test_a_config_whose_files_are_not_there(bench):
     bench.crate.plug("A1")
-    for more, name, hint in (
-        ({"tls": {"enabled": True}}, "ca.der", "firstboot ca"),
-        ({"tls": {"enabled": True, "verify": False}, "credentials": "chain"}, "cert.der", "--own"),
+    for more, words, hint in (
+        ({"tls": {"enabled": True}}, "there is no ca.der", "firstboot ca"),
+        ({"tls": {"enabled": True, "verify": False}, "credentials": "chain"}, "there is no cert.der", "--own"),
     ):
         bench.config.write_text(json.dumps({**bench.stage.config, **more}))
         result, code = document("flash", *bench.more)
-        assert code == 1 and name in result["error"]["message"] and hint in result["error"]["hint"], result
+        assert code == 1 and words in result["error"]["message"] and hint in result["error"]["hint"], result
+
+
+def test_coap_needs_a_library(bench):
+    bench.config.write_text(json.dumps({**bench.stage.config, "transport": "coap"}))
+    board = bench.crate.plug("A1")
+    refused = flash(bench, "--follow", "0")
+    assert "no microcoapy" in refused["detail"] and "mpremote mip install" in refused["hint"]
+    library = bench.folder / "microcoapy"
+    library.mkdir()
+    (library / "__init__.py").write_text("class Coap:\n    pass\n")
+    done = flash(bench, "--follow", "0", "--file", f"{library}:/lib/microcoapy")
+    assert done["result"] == "flashed" and board.image.exists("/lib/microcoapy/__init__.py")
 
 
 def test_files_of_each_board_s_own(bench):

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from ..build import FIRMWARE
 from ..config import checked, read
 from ..console import Json, err, fail, out, print_json
 from ..files import board_files
@@ -21,11 +20,15 @@ from .work import Plan
 
 app = typer.Typer()
 
+_COAP = "mpremote mip install github:insighio/microCoAPy, or --file microcoapy:/lib/microcoapy with a checkout"
+
 
 @app.command()
 def flash_boards(
     config: Annotated[Path, typer.Option(help="The boards' config.json.")] = Path("config.json"),
-    app_file: Annotated[Path, typer.Option("--app", help="The boards' app.py.")] = FIRMWARE / "app.py",
+    app_file: Annotated[
+        Path | None, typer.Option("--app", help="Your app.py. By default the one beside the config.")
+    ] = None,
     more: Annotated[
         list[str] | None,
         typer.Option("--file", metavar="PATH[:PLACE]", help="A further file or folder."),
@@ -62,8 +65,10 @@ def flash_boards(
     document = read(config)
     flat = checked(document, config)
     image = chip.Image.of(micropython) if micropython else None
+    beside = config.parent / "app.py"
+    app_file = app_file or (beside if beside.is_file() else None)
     files = board_files(config, app_file, more, source=source, frozen=frozen)
-    _check_own(flat, files, own)
+    _check_own(flat, files, own, follow)
     if drive and (image is None or image.board.uf2 is None):
         fail("a board in its boot ROM takes MicroPython first", "give a .uf2 file with --micropython")
     waiting = [str(path) for path in chip.drives()] if image and image.board.uf2 else []
@@ -78,6 +83,8 @@ def flash_boards(
         follow=follow,
         patience=patience,
         reuse=resume,
+        needs={"microcoapy": _COAP} if flat["transport"] == "coap" else {},
+        defaults=() if app_file else ("/app.py",),  # the example must not take the place of somebody's work
     )
     book = Ledger(ledger)
     try:
@@ -93,15 +100,16 @@ def flash_boards(
         raise typer.Exit(1)
 
 
-def _check_own(flat: dict[str, Any], files: dict[str, bytes], own: Path | None) -> None:
-    # A board that lacks one of these comes to the server's door and no further.
+def _check_own(flat: dict[str, Any], files: dict[str, bytes], own: Path | None, follow: float) -> None:
     if own and not own.is_dir():
         fail(f"there is no folder {own}", "--own has a folder for each board, as `firstboot keys issue` makes them")
-    for name in ("x509.cert", "x509.key"):
-        path = "/" + str(flat[name]).lstrip("/")
-        if flat["credentials"] == "chain" and not own and path not in files:
-            hint = "`firstboot keys issue` makes them, and --own takes its folder `boards`"
-            fail(f"{name}: there is no {path[1:]} beside the config", hint, field=name)
+    cert = "/" + flat["x509.cert"].lstrip("/")
+    if flat["credentials"] == "chain" and cert not in files and not own and follow:
+        fail(
+            f"x509.cert: there is no {cert[1:]} for the boards, and without one they don't get to the server",
+            "--own FOLDER has those of `firstboot keys issue`; --follow 0 is for boards that make their key first",
+            field="x509.cert",
+        )
 
 
 class _Bars(Show):

@@ -37,6 +37,8 @@ class Plan:
     micropython: chip.Image | None = None
     erase: bool = False
     own: Path | None = None  # a folder with a folder for each board, by its name, whose files only it gets
+    defaults: tuple[str, ...] = ()  # paths that a board gets only where it has no such file
+    needs: dict[str, str] = field(default_factory=dict)  # modules that must be on the board: how they get there
     follow: float = 60  # s until it must have reported to the server; 0: don't wait
     patience: float = 10
     reuse: bool = False  # a board that the ledger knows as done, and that has these files, is left alone
@@ -105,6 +107,7 @@ class Work:
                 return self._end("already done")
             self._copy(talk, missing, stale)
             self._verify(talk, plan.files)
+            self._check_needs(talk)
             self.result.name = self._name(talk)
             self._copy_own(talk)
             began = time.monotonic()
@@ -192,7 +195,12 @@ class Work:
     def _differing(self, talk: Talk, files: dict[str, bytes]) -> list[str]:
         """Those of the files that the board lacks or has otherwise, in the order in which to copy them."""
         there = talk.hashes(list(files))
-        missing = [path for path in files if there.get(path) != hashlib.sha256(files[path]).hexdigest()]
+        missing = [
+            path
+            for path in files
+            if there.get(path) != hashlib.sha256(files[path]).hexdigest()
+            and not (path in there and path in self.plan.defaults)
+        ]
         return sorted(missing, key=lambda path: (_LAST.index(path) if path in _LAST else -1, path))
 
     def _stale(self, talk: Talk) -> list[str]:
@@ -232,6 +240,12 @@ class Work:
             talk.write(path, files[path], wrote)
             before += len(files[path])
             self.result.copied += 1
+
+    def _check_needs(self, talk: Talk) -> None:
+        for module, hint in self.plan.needs.items():
+            found = f"try:\n import {module}\n print(1)\nexcept ImportError:\n print(0)"
+            if talk.exec(found).strip() != "1":
+                raise BoardFailed(f"the board has no {module}, which the config needs", hint)
 
     def _copy_own(self, talk: Talk) -> None:
         if not self.plan.own:
