@@ -43,6 +43,11 @@ def clock(monkeypatch):
 @pytest.fixture(autouse=True)
 def asked(monkeypatch):
     """What the server says of its limits, and how often it was asked."""
+    answer_limits(monkeypatch)
+
+
+def answer_limits(monkeypatch):
+    """Have Asking in the place of limits.py."""
     monkeypatch.setattr(Asking, "limits", (65536, 65536, 0, 0))
     monkeypatch.setattr(Asking, "times", 0)
     real = drain.errand

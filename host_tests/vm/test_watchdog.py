@@ -101,3 +101,21 @@ def test_a_watchdog_beyond_the_ports_reach_is_cut():
     with stage(GOOD, watchdog=300) as one, one.board(one.image(), kind=PICO) as board:
         assert board.wait("telemetry: acknowledged", 20), board.run_so_far.log
         assert board.run_so_far.boots == 1
+
+
+FED = b"""\
+from firstboot import wait
+
+
+def read():
+    while True:
+        wait.watchdog.feed()
+"""
+
+
+def test_a_watchdog_that_a_timer_feeds_would_not_notice_a_hang():
+    # The mutation check of the tests above: here the hanging app does what a timer would do.
+    with stage(FED) as one, one.board(one.image(), kind=PICO) as board:
+        assert board.wait("identity: verified", 20), board.run_so_far.log
+        board.wait(lambda _: False, 2.5)  # five times the watchdog's limit
+        assert board.run_so_far.boots == 1 and not board.run_so_far.has("acknowledged")
