@@ -307,12 +307,12 @@ def _table(outcomes: list[Outcome]) -> Table:
         "lost without a word": lambda o: f"{max(0, o.missing - o.dropped):,}",
         "sent twice": lambda o: f"{o.twice:,}",
         "connections lost": lambda o: f"{o.outages:,}",
-        "heap after a minute, or later": lambda o: f"{o.heap_early:,} B",
+        "heap after each fault once": lambda o: f"{o.heap_early:,} B",
         "heap in the end": lambda o: f"{o.heap_late:,} B",
     }
     table.add_column("")
-    for outcome in outcomes:
-        table.add_column(outcome.name, justify="right")
+    for number in range(1, len(outcomes) + 1):
+        table.add_column(f"board {number}", justify="right")
     for title, cell in rows.items():
         table.add_row(title, *[cell(outcome) for outcome in outcomes])
     return table
