@@ -74,7 +74,7 @@ for data in (made, key, made + made):
 
 TIMES = """
 import gc
-from time import ticks_diff, ticks_us
+from time import clock, ticks_diff, ticks_us
 
 def run():
     d = p256.generate(source)
@@ -85,9 +85,9 @@ def quickest():
     times = []
     for i in range(20):
         gc.collect()
-        start = ticks_us()
+        start = clock()
         run()
-        times.append(ticks_diff(ticks_us(), start))
+        times.append(int((clock() - start) * 1000000))
     return min(times)
 
 print("us", quickest())
@@ -192,7 +192,7 @@ def test_time_and_heap(vm):
     figures = {name: int(value) for name, value in re.findall(r"(\w+) (\d+)", said)}
     print(f"key, public key and certificate: {figures['us'] / 1000} ms", end="")
     print(f", {figures['us_tight'] / 1000} ms with 6 KiB of heap; {figures['heap']} bytes are enough")
-    assert figures["us"] < 15_000  # the quickest of 20: 6 ms, and other processes only add to it
+    assert figures["us"] < 15_000  # of the processor's time, the quickest of 20: 7 ms
     assert 0 < figures["heap"] <= 6 * 1024
     assert figures["kept"] < 256
 

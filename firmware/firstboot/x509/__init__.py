@@ -6,13 +6,21 @@
 
 import os
 import time
+from micropython import const
 
 from .. import errand, forget
+
+_ENOENT = const(2)
+# Before what needs them, one after the other: an import within an import takes more stack than a board may have.
+_PARTS = ("candidate", "x509.p256", "x509.der", "x509.reader", "x509.files", "x509.own")
 
 
 def make(name):
     """Credentials (as codec.py describes them) of a new key, and of a certificate that it signs for device `name`."""
-    return _errand("own", "make", name, os.urandom, now())
+    try:
+        return errand("x509.own", "make", name, os.urandom, now())
+    finally:
+        _forget()
 
 
 def load(files, is_chip):
@@ -50,8 +58,24 @@ def swap(credentials):
 
 
 def settle(credentials):
-    """`credentials` that the server has accepted, without those that they replace; new files take the old names."""
-    return _errand("renew", "settle", credentials)
+    """`credentials` that the server has accepted, without those that they replace; new files take the old names.
+
+    A second call after a cut in the first one goes on where that stopped.
+    """
+    settled = dict(credentials)
+    del settled["next"]
+    if "files" in settled:
+        settled["files"] = []
+        for name in credentials["files"]:
+            if name.endswith(".new"):
+                new, name = name, name[:-4]
+                try:
+                    os.rename(new, name)
+                except OSError as e:
+                    if e.errno != _ENOENT:  # the old key goes on, or it has its new name already
+                        raise
+            settled["files"].append(name)
+    return settled
 
 
 def now():
@@ -64,9 +88,13 @@ def now():
 
 def _errand(module, function, *args):
     try:
+        for name in _PARTS:
+            __import__("firstboot." + name)
         return errand("x509." + module, function, *args)
     finally:
-        for name in ("renew", "own", "files", "reader", "cert", "der", "p256"):
-            forget("firstboot.x509." + name)
-        for name in ("x509", "candidate", "store", "board"):
-            forget("firstboot." + name)
+        _forget()
+
+
+def _forget():
+    for name in _PARTS + ("x509.cert", "x509", "store", "board"):
+        forget("firstboot." + name)

@@ -31,15 +31,3 @@ def rotate():
         store.save(VERIFIED, present)
         store.hide()
     return present["next"]["certificate"]
-
-
-def settle(credentials):
-    """See firstboot.x509.settle(); a second call after a cut in the first one goes on where that stopped."""
-    settled = dict(credentials)
-    del settled["next"]
-    if "files" in settled:
-        names = settled["files"] = [name.replace(files.NEW, "") for name in credentials["files"]]
-        for name in names:
-            if name not in credentials["files"] and files.exists(name + files.NEW):
-                os.rename(name + files.NEW, name)
-    return settled
