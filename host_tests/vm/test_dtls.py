@@ -21,7 +21,7 @@ pytestmark = pytest.mark.vm
 
 FAST = {"retry": {"first": 0.02, "most": 0.05, "refused": 0.1}, "period": 0.05}
 DAY = datetime.timedelta(days=1)
-TELEMETRY = "telemetry: acknowledged"
+TELEMETRY = "(telemetry: acknowledged|outbox: empty)"
 REASONS = {
     "wrong CA": "certificate is not signed by tls.ca(\n|$)",
     "self-signed": "certificate is self-signed, and not the one in tls.ca",

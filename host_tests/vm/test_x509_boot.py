@@ -28,7 +28,7 @@ pytestmark = pytest.mark.vm
 
 FAST = {"retry": {"first": 0.02, "most": 0.05, "refused": 0.1}, "period": 0.05}
 TORN = ("half", "before", "after")
-TELEMETRY = "telemetry: acknowledged"
+TELEMETRY = "(telemetry: acknowledged|outbox: empty)"
 SAMPLES = b"count = 0\n\n\ndef read():\n    global count\n    count += 1\n    return {'count': count}\n"
 # Orders a rotation at its third sample, and tells what comes of it.
 ROTATING = b"""
