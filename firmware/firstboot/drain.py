@@ -18,6 +18,7 @@ from .outbox import is_mark, path
 _BATCH = const(900)  # bytes; a CoAP message of ThingsBoard's holds 1024 with its header
 _LARGE = const(4096)  # bytes, a segment: where there is a limit on messages, and heap for that
 _HEAP = const(65536)  # bytes that are free then
+_MOST = const(32)  # samples of a batch: however small they are, the heap knows of each
 _HEAD = const(13)  # bytes before a record's body
 _POISON = const(8)  # times that a sample may end a connection which had carried an empty one just before
 _SLOWER = const(250)  # ms between two batches when the server has closed on the second one, twice that the next time
@@ -44,7 +45,7 @@ class _Batch:
         # False where there is no room. Colons are as many as names, or more.
         size = self.size + len(sample) + 2
         keys = self.keys + sample.count(b":")
-        if self.n and (size > self.most or keys > self.points):
+        if self.n and (size > self.most or keys > self.points or self.n >= _MOST):
             return False
         self.samples.append(sample)
         self.size = size

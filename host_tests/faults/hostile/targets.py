@@ -371,36 +371,43 @@ def limits():
     return target
 
 
-def outboxes():
+class Drains:
     """Two segments of the outbox: the first byte tells where the second one starts. They are drained."""
-    import os
 
-    from firstboot import outbox
-    from firstboot.backoff import Backoff
-    from firstboot.drain import drain
-    from firstboot.ready import ready
-    from firstboot.telemetry import Telemetry
+    def __init__(self):
+        from firstboot.backoff import Backoff
 
-    _, _, config = pair("mqtt")
-    far = Far()
-    backoff = Backoff(1, 1, lambda size: bytes(size))
+        _, _, self.config = pair("mqtt")
+        self.far = Far()
+        self.backoff = Backoff(1, 1, lambda size: bytes(size))
 
-    def target(data):
+    def prepare(self, data):
+        """Write the segments: a board has their bytes on flash only."""
         cut = data[0] * 4 if data else 0
-        for name, part in (("outbox.3", data[1:cut]), ("outbox.4", data[cut:])):
+        view = memoryview(data)
+        for name, part in (("outbox.3", view[1:cut]), ("outbox.4", view[cut:])):
             with open(name, "wb") as f:
                 f.write(part)
-        loop = Telemetry(*ready("hostile_app", True, config, Known, far, backoff))
+
+    def __call__(self, data):
+        import os
+
+        from firstboot.drain import drain
+        from firstboot.outbox import Outbox
+        from firstboot.ready import ready
+        from firstboot.telemetry import Telemetry
+
+        if data is not None:
+            self.prepare(data)
+        loop = Telemetry(*ready("hostile_app", True, self.config, Known, self.far, self.backoff))
         loop.inbox = None
         loop.left = lambda: 1000  # nothing is sampled meanwhile
-        loop.outbox = outbox.Outbox(65536, 0)
+        loop.outbox = Outbox(65536, 0)
         loop.outbox.limits = (400, 10, 0, 0)
         loop.outbox.has_asked = True
         drain(loop, "", 0)
         if "outbox.3" in os.listdir() or "outbox.4" in os.listdir():
             raise Escaped("a segment is left")
-
-    return target
 
 
 TARGETS = {
@@ -410,7 +417,7 @@ TARGETS = {
     "sntp": clocks,
     "payload": handlers,
     "limits": limits,
-    "outbox": outboxes,
+    "outbox": Drains,
     "mqtt ask": lambda: asks("mqtt"),
     "mqtt loop": lambda: loops("mqtt"),
     "http ask": lambda: asks("http"),
@@ -457,6 +464,10 @@ def run_file(path, name, told):
             data = read(f, head[0] << 8 | head[1])
             first = first or data
             count += 1
+            if hasattr(target, "prepare"):
+                target.prepare(data)
+                data = None
+                gc.collect()
             try:
                 target(data)
             except Exception as e:  # noqa: BLE001 - whatever comes out is what is looked for
