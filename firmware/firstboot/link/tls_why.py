@@ -9,6 +9,7 @@ _EOF = const(-0x7280)  # mbedTLS's numbers; its texts are there on some ports on
 _NO_RECORD = const(-0x7200)
 _BAD_VERSION = const(-0x6E80)
 _ALERT = const(-0x7780)
+_MPI_ALLOC = const(16)
 
 
 def why(error, identity, seen):
@@ -16,7 +17,8 @@ def why(error, identity, seen):
     if isinstance(error, ValueError):
         return "the server's certificate " + _refused(str(error), True in seen)
     code = error.errno
-    if code == ENOMEM:
+    # -16, mbedTLS's for no memory for a number, is an errno to MicroPython; the others have a text.
+    if code in (ENOMEM, _MPI_ALLOC) or "llocat" in str(error):
         return "not enough memory for the handshake"
     if code == _EOF or code > 0:
         return "the server closed the connection in the handshake; does server.port speak TLS?"
