@@ -40,9 +40,9 @@ def test_certificates(text, seen, reason):
             OSError(-0x7280, "SSL - The connection indicated an EOF"),
             "the server closed the connection in the handshake",
         ),
-        (OSError(-0x7200), "the server does not speak TLS"),
-        (OSError(-0x6E80), "the server does not speak TLS"),
-        (OSError(-0x7780), "the handshake failed: "),
+        (OSError(-0x7200, ""), "the server does not speak TLS"),
+        (OSError(-0x6E80, ""), "the server does not speak TLS"),
+        (OSError(-0x7780, ""), "the handshake failed: "),
         (OSError(-0x6E00, "SSL - The handshake negotiation failed"), "the handshake failed: "),
     ],
 )
@@ -51,4 +51,6 @@ def test_handshakes(error, reason):
 
 
 def test_the_boards_own_certificate():
-    assert why(OSError(-0x7780), {"certificate": "", "key": ""}, []) == "the server refuses this board's certificate"
+    assert (
+        why(OSError(-0x7780, ""), {"certificate": "", "key": ""}, []) == "the server refuses this board's certificate"
+    )
