@@ -96,7 +96,7 @@ GOOD = [
 ]
 
 
-@pytest.mark.parametrize("fields", GOOD, ids=str)
+@pytest.mark.parametrize("fields", GOOD, ids=lambda fields: ",".join(fields) or "defaults")
 def test_good(fields):
     config.check(changed(**fields))
 
