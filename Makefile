@@ -35,7 +35,7 @@ demo: $(READY)
 	  $(if $(CREDENTIALS),--credentials $(CREDENTIALS))
 
 test: lint
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 faults: $(READY)
 	FAULTS=all $(BIN)/python -m pytest host_tests/faults $(ARGS)
