@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..stage import KEY, SECRET, Stage
 
-_PAHO = Path(__file__).parent / "scripts" / "paho_device.py"
+_PAHO = Path(__file__).parent / "paho_device.py"
 _SECONDS = 120
 
 

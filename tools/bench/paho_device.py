@@ -9,7 +9,7 @@ import paho.mqtt.client as mqtt
 HOST, SECONDS = "127.0.0.1", 30
 port, name, key, secret = sys.argv[1:]
 heard = threading.Event()
-answers = []
+answers: list[dict[str, str]] = []
 
 
 def on_message(client, userdata, message):
