@@ -1,17 +1,15 @@
 # Telemetry over CoAP: a module of microCoAPy's face bare, and firstboot's link on it. Prints JSON.
 
-import gc
 import json
 import sys
-import time
 
 import microcoapy
 from firstboot.link.coap import Link
+from rates import measure
 
 HOST = "127.0.0.1"
 PORT = int(sys.argv[1])
 TOKEN = sys.argv[2]
-ROUNDS = 5
 TIMES = 40
 PAYLOAD = b'{"temperature":21.5,"humidity":48,"battery":3.71}'
 
@@ -41,12 +39,4 @@ def post():
         coap.poll(1000, 1)
 
 
-rates = {"microcoapy": [], "firstboot": []}
-for _ in range(ROUNDS):
-    for name, send in (("microcoapy", post), ("firstboot", lambda: link.send(PAYLOAD))):
-        gc.collect()
-        began = time.ticks_us()
-        for _ in range(TIMES):
-            send()
-        rates[name].append(TIMES * 1e6 / time.ticks_diff(time.ticks_us(), began))
-print(json.dumps({"rates": rates}))
+print(json.dumps({"rates": measure(("microcoapy", post, TIMES), ("firstboot", lambda: link.send(PAYLOAD), TIMES))}))

@@ -1,17 +1,15 @@
 # Telemetry over HTTP: one requests.post() each, and firstboot's kept connection. Prints JSON.
 
-import gc
 import json
 import sys
-import time
 
 import requests
 from firstboot.link.http import Link
+from rates import measure
 
 HOST = "127.0.0.1"
 PORT = int(sys.argv[1])
 TOKEN = sys.argv[2]
-ROUNDS = 5
 TIMES = 40
 PAYLOAD = b'{"temperature":21.5,"humidity":48,"battery":3.71}'
 URL = "http://%s:%d/api/v1/%s/telemetry" % (HOST, PORT, TOKEN)
@@ -29,12 +27,4 @@ def post():
         raise OSError(answer.status_code)
 
 
-rates = {"requests": [], "firstboot": []}
-for _ in range(ROUNDS):
-    for name, send in (("requests", post), ("firstboot", lambda: link.send(PAYLOAD))):
-        gc.collect()
-        began = time.ticks_us()
-        for _ in range(TIMES):
-            send()
-        rates[name].append(TIMES * 1e6 / time.ticks_diff(time.ticks_us(), began))
-print(json.dumps({"rates": rates}))
+print(json.dumps({"rates": measure(("requests", post, TIMES), ("firstboot", lambda: link.send(PAYLOAD), TIMES))}))

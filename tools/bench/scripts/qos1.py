@@ -4,14 +4,13 @@ import gc
 import json
 import socket
 import sys
-import time
 
 from firstboot.link.mqtt import Link
+from rates import measure
 from umqtt.simple import MQTTClient
 
 HOST = "127.0.0.1"
 PORT = int(sys.argv[1])
-ROUNDS = 5
 TOPIC = b"v1/devices/me/telemetry"
 PAYLOAD = b'{"temperature":21.5,"humidity":48,"battery":3.71}'
 
@@ -23,13 +22,6 @@ CONFIG = {
     "server.frame": 4096,
     "tls.enabled": False,
 }
-
-
-def rate(publish, times):
-    began = time.ticks_us()
-    for _ in range(times):
-        publish()
-    return times * 1e6 / time.ticks_diff(time.ticks_us(), began)
 
 
 def bare():
@@ -57,11 +49,7 @@ candidates = (
     ("umqtt", lambda: client.publish(TOPIC, PAYLOAD, qos=1), 10),
     ("firstboot", lambda: link.send(PAYLOAD), 2000),
 )
-rates = {name: [] for name, _, _ in candidates}
-for _ in range(ROUNDS):
-    for name, publish, times in candidates:
-        gc.collect()
-        rates[name].append(rate(publish, times))
+rates = measure(*candidates)
 
 
 def allocated(publish, times):
