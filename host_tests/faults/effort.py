@@ -7,10 +7,11 @@ ALL = os.environ.get("FAULTS") == "all"
 SEED = 4711
 
 
-def some(cases, share, key=""):
-    """All of `cases`, or `share` of them (at least one), drawn with a seed that `key` is part of."""
+def some(cases, share, key="", most=1):
+    """`share` of `cases` (at least one), drawn with a seed that `key` is part of; with FAULTS=all, `most` of them."""
     cases = list(cases)
-    if ALL or not cases:
+    share = most if ALL else share
+    if share == 1 or not cases:
         return cases
     count = max(1, round(len(cases) * share))
     chosen = random.Random(f"{SEED}/{key}").sample(range(len(cases)), count)

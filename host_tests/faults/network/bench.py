@@ -4,97 +4,28 @@ The firmware's own link, handshake and store run; the flash is in memory. Time i
 seconds, and the pauses of the back-off are as short.
 """
 
-import asyncio
 import contextlib
 import importlib.util
 import io
 import itertools
 import os
-import sys
 import tempfile
-import threading
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
+from unittest import mock
 
-from tools.standin import Standin, mqtt
-from tools.standin.faults import Fault, TcpProxy, UdpProxy, Way
-from tools.standin.provisioning import ALLOW_CREATE, PRE_PROVISIONED
+from tools.standin import Standin
+from tools.standin.provisioning import PRE_PROVISIONED
 
-TIMEOUT = 0.25  # seconds, server.timeout
-SLACK = 2.5  # seconds that a verb of a link may be late on a busy machine
+from .cases import CONFLICT, SLACK, TIMEOUT, Between, Outcome, is_same
+
 PAUSE = 0.01
 MOST_PAUSES = 40  # of a board that never gets anywhere
 FLEET_SECRET = "the fleet's own secret"
-CONFLICT = "with credentials that this board does not hold"
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Transport, credential mode and server of a case."""
-
-    transport: str = "mqtt"
-    tls: bool = False
-    mode: str = "token"
-    strategy: str = ALLOW_CREATE
-    release: str = "4.4"
-    naive: str = ""  # "handshake" asks first and stores afterwards, "deadlines" start anew with every byte
-
-    @property
-    def may_need_operator(self):
-        """Whether the protocol leaves a dead end: an answer that only the server knows, lost."""
-        return self.mode == "server" or (self.strategy == PRE_PROVISIONED and self.release == "4.4")
-
-    def __str__(self):
-        way = self.transport + (" with TLS" if self.tls else "")
-        plan = ", pre-provisioned " + self.release if self.strategy == PRE_PROVISIONED else ""
-        return f"{way}, {self.mode}{plan}"
-
-
-@dataclass(frozen=True)
-class Case:
-    """What goes wrong.
-
-    `what`: "cut", "reset" or "stall" after `at` bytes of connection `link` (0 is the first) in the direction `way`;
-    "trickle", a byte at a time and in sum too slow; "late", each piece after the deadline; for datagrams "drop",
-    "double", "reorder" or "corrupt" number `at`, or "silence" from it on for a while; and what the server does at
-    the moment of the request: "double" its answer, "restart" before it acts, or "restart after" it did.
-    """
-
-    what: str
-    link: int = 0
-    way: str = "down"
-    at: int = 0
-
-
-@dataclass
-class Outcome:
-    """How a case ended: "right", "operator" (right after the operator's reset), or what is wrong."""
-
-    case: Case
-    ended: str
-    seconds: float = 0
-    longest: float = 0  # of one verb of the link
-    log: str = ""
-    sizes: list = field(default_factory=list)
 
 
 class Stuck(BaseException):
     """The board has paused often enough."""
-
-
-def fault(case):
-    """The proxy's Fault for the connection that the case is about."""
-    if case.what in ("cut", "reset"):
-        way = Way(cut=case.at)
-    elif case.what == "stall":
-        way = Way(stall=case.at)
-    elif case.what == "trickle":
-        way = Way(piece=1, delay=TIMEOUT / 4)
-    else:
-        assert case.what == "late"
-        way = Way(delay=TIMEOUT * 1.3)
-    return Fault(**{case.way: way}, reset=case.what == "reset")
 
 
 class Bench:
@@ -106,52 +37,26 @@ class Bench:
         os.chdir(self.folder.name)
         self.standin = Standin(release=setting.release, scale=0.02, **({"tls": True} if setting.tls else {})).start()
         self.profile = self.standin.add_profile(strategy=setting.strategy)
-        self.at_request = "answer"
-        self._tamper()
+        self.between = Between(setting, self.standin)
         if setting.tls:
             Path("ca.der").write_bytes(Path(self.standin.ca_der).read_bytes())
-        name = {"mqtt": "mqtts", "http": "https"}[setting.transport] if setting.tls else setting.transport
-        port = getattr(self.standin, f"{name}_port")
-        self.proxy = (UdpProxy(port) if setting.transport == "coap" else TcpProxy(port)).__enter__()
         self.names = (f"board-{i}" for i in itertools.count(1))
-        if setting.naive == "deadlines":
-            naive_deadlines()
+        self.patch = naive_deadlines() if setting.naive == "deadlines" else None
 
-    def _tamper(self):
-        # What the server itself does at the moment of the request.
-        core, provision, answer = self.standin.core, self.standin.core.provision, mqtt.Connection._answer
-
-        async def tampered(transport, body):
-            what, self.at_request = self.at_request, "answer"
-            if what == "restart":
-                threading.Thread(target=self._restart).start()
-                await asyncio.sleep(10)
-            result = await provision(transport, body)
-            if what == "restart after":
-                threading.Thread(target=self._restart).start()
-                await asyncio.sleep(10)
-            return result
-
-        def doubled(connection, *args):
-            answer(connection, *args)
-            if self.doubles:
-                answer(connection, *args)
-
-        self.doubles = False
-        core.provision = tampered
-        mqtt.Connection._answer = doubled
-
-    def _restart(self):
-        self.standin.stop()
-        time.sleep(0.03)
-        self.standin.start()
+    def close(self):
+        """Let go of the ports, and of what was naive."""
+        if self.patch:
+            self.patch.stop()
+        self.between.close()
+        self.standin.__exit__()
+        self.folder.cleanup()
 
     def run(self, case=None):
         """One first boot with this fault; returns the Outcome."""
         name = next(self.names)
         if self.setting.strategy == PRE_PROVISIONED:
             self.standin.add_device(name, self.profile, f"prepared-for-{name}")
-        self._prepare(case)
+        self.between.prepare(case)
         out = io.StringIO()
         began = time.monotonic()
         with contextlib.redirect_stdout(out):
@@ -164,39 +69,7 @@ class Bench:
             ended = f"took {seconds:.1f} s, {len(spans)} verbs"
         if ended in ("right", "operator") and (CONFLICT in out.getvalue()) != (ended == "operator"):
             ended = "said the wrong thing"
-        return Outcome(case, ended, seconds, longest, "" if ended == "right" else out.getvalue(), self._sizes())
-
-    def _prepare(self, case):
-        self.at_request, self.doubles = "answer", False
-        proxy = self.proxy
-        if isinstance(proxy, UdpProxy):
-            base = dict(proxy._counts)
-
-            def decide(way, number, data):
-                number -= base[way]
-                if case is None or way != case.way:
-                    return "pass"
-                if case.what == "silence":
-                    return "drop" if case.at <= number < case.at + 6 else "pass"
-                return (
-                    case.what if number == case.at and case.what in ("drop", "double", "reorder", "corrupt") else "pass"
-                )
-
-            proxy.decide, self.base = decide, len(proxy.datagrams)
-        else:
-            self.base = len(proxy.links)
-            chosen = case and case.what in ("cut", "reset", "stall", "trickle", "late")
-            proxy.plan = lambda n: fault(case) if chosen and n - self.base == case.link else Fault()
-        if case and case.what in ("restart", "restart after"):
-            self.at_request = case.what
-        if case and case.what == "double" and not isinstance(proxy, UdpProxy):
-            self.doubles = True
-
-    def _sizes(self):
-        if isinstance(self.proxy, UdpProxy):
-            ways = [d.way for d in self.proxy.datagrams[self.base :]]
-            return [(ways.count("up"), ways.count("down"))]
-        return [(len(link.up), len(link.down)) for link in self.proxy.links[self.base :]]
+        return Outcome(case, ended, seconds, longest, "" if ended == "right" else out.getvalue(), self.between.sizes())
 
     def _boot(self, name):
         from firstboot.candidate import make
@@ -273,9 +146,7 @@ class Bench:
         if len(devices) != 1:
             return f"{len(devices)} devices"
         stored = devices[0].credentials
-        if stored.id != credentials.get("token") and (stored.value or {}).get("password") != credentials.get(
-            "password"
-        ):
+        if not is_same(stored, credentials):
             return "the board's credentials are not the server's"
         if not self.standin.telemetry(name):
             return "no telemetry on the server"
@@ -290,7 +161,7 @@ class Bench:
             {
                 "server": {
                     "host": "localhost" if setting.tls else "127.0.0.1",
-                    "port": self.proxy.port,
+                    "port": self.between.proxy.port,
                     "timeout": TIMEOUT,
                 },
                 "tls": {"enabled": setting.tls},
@@ -339,7 +210,9 @@ def naive_deadlines():
         wire.within(wire.limit)
         return ready(wire, step)
 
-    Wire.ready = wait
+    patch = mock.patch.object(Wire, "ready", wait)
+    patch.start()
+    return patch
 
 
 class Slot:
@@ -352,23 +225,3 @@ class Slot:
 
     def write(self, data):
         self.data = data
-
-
-# The side of a worker process
-
-_bench = None
-
-
-def start(setting):
-    """Make this process's bench."""
-    global _bench
-    import micro
-
-    micro.install()
-    sys.modules["requests"] = None  # type: ignore[assignment]  # the firmware's is urequests
-    _bench = Bench(setting)
-
-
-def run(case):
-    """Run one case on this process's bench."""
-    return _bench.run(case)

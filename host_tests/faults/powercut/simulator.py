@@ -9,6 +9,7 @@ import itertools
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from firstboot.store import VERIFIED, Store
 
@@ -16,6 +17,9 @@ from tools.stage import Stage
 from tools.standin.provisioning import ALLOW_CREATE, PRE_PROVISIONED
 from tools.vboard import Image, PowerCut, VirtualBoard, WifiPlan
 
+from ..network.cases import is_same
+
+NAIVE = Path(__file__).parent / "naive"
 TORN = ("before", "half", "after")
 DONE = "telemetry: acknowledged|outbox: empty"
 CONFLICT = "the server has .* with credentials that this board does not hold"
@@ -38,6 +42,8 @@ class Scenario:
     strategy: str = ALLOW_CREATE
     release: str = "4.4"
     before: str = "empty"
+    transport: str = "mqtt"
+    tls: bool = False
     files: dict = field(default_factory=dict, hash=False, compare=False)
     config: dict = field(default_factory=dict, hash=False, compare=False)
 
@@ -64,7 +70,9 @@ class Bench:
         self.scenario = scenario
         self.numbers = itertools.count(1)
         self.stage = Stage(
-            credentials=scenario.credentials,
+            scenario.transport,
+            scenario.tls,
+            scenario.credentials,
             strategy=scenario.strategy,
             config={**QUICK, **scenario.config},
             files=scenario.files,
@@ -100,6 +108,10 @@ class Bench:
         """The board's name to the server."""
         board = self.board()
         return f"{'ESP32' if self.scenario.kind.startswith('ESP32') else 'RP2040'}-{board.mac}"
+
+    def devices(self):
+        """What the server has."""
+        return self.standin.devices()
 
     def restock(self):
         """The server as it was delivered: no devices but the prepared one."""
@@ -165,19 +177,13 @@ class Bench:
 
     def wrong(self):
         """What is wrong with a board that sends telemetry; None when nothing is."""
-        devices = self.standin.devices()
+        devices = self.devices()
         if len(devices) != 1:
             return f"{len(devices)} devices"
         store = Store([Copy(data) for data in identities(self.image)])
         if store.state != VERIFIED:
             return f"state {store.state} on flash"
-        credentials, kept = devices[0].credentials, store.credentials
-        same = (
-            (credentials.value["userName"], credentials.value["password"]) == (kept["username"], kept["password"])
-            if credentials.type == "MQTT_BASIC"
-            else credentials.id == kept["token"]
-        )
-        if not same:
+        if not is_same(devices[0].credentials, store.credentials):
             return "the board's credentials are not the server's"
         if not self.standin.telemetry(devices[0].name):
             return "no telemetry on the server"

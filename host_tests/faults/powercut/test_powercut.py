@@ -2,7 +2,6 @@
 
 import random
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -10,11 +9,10 @@ from tools.build import compile_file
 from tools.standin.provisioning import PRE_PROVISIONED
 
 from .. import effort
-from .simulator import Scenario, every_cut, simulate
+from .simulator import NAIVE, Scenario, every_cut, simulate
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(1800 if effort.ALL else 300)]
 
-NAIVE = Path(__file__).parent / "naive"
 PICO = "RPI_PICO_W"
 
 SCENARIOS = [

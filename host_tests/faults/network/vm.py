@@ -1,0 +1,119 @@
+"""A first boot on the VM against a stand-in behind a proxy that does what a case says; one bench a process.
+
+The board is the power-cut simulator's: the whole firmware on flash, from the first line of its log on.
+"""
+
+import json
+import re
+import time
+
+from tools.build import compile_file
+
+from ..powercut import simulator
+from ..powercut.simulator import DONE, NAIVE, PATIENCE
+from .cases import CONFLICT, SLACK, TIMEOUT, Between, Outcome
+
+STAMP = re.compile(r"^ *(\d+\.\d{3}) ")
+VERBS = 3  # of the link between two lines of the log, at most: log in, one sample, one report
+# Each wait has a deadline of its own, so that the sum of them has none.
+NAIVE_DEADLINES = b"""\
+from firstboot.link.wire import Wire
+
+ready = Wire.ready
+
+
+def wait(wire, step):
+    wire.within(wire.limit)
+    return ready(wire, step)
+
+
+Wire.ready = wait
+import firstboot
+
+firstboot.run()
+"""
+
+
+def naive(kind):
+    """Files that make the firmware naive."""
+    if kind == "handshake":
+        return {"/lib/firstboot/provision.mpy": compile_file(NAIVE / "provision.py", "firstboot/provision.py")}
+    return {"/main.py": NAIVE_DEADLINES} if kind else {}
+
+
+class Bench(simulator.Bench):
+    """The stand-in, the proxy and the board; run() is called for one case after the other."""
+
+    def __init__(self, setting):
+        self.setting = setting
+        self.earlier = set()
+        server = {"host": "localhost" if setting.tls else "127.0.0.1", "timeout": TIMEOUT}
+        scenario = simulator.Scenario(
+            str(setting),
+            credentials=setting.mode,
+            strategy=setting.strategy,
+            release=setting.release,
+            transport=setting.transport,
+            tls=setting.tls,
+            files=naive(setting.naive),
+            config={"server": server, "period": 0.5},  # long enough for one sample only, where nothing goes wrong
+        )
+        super().__init__(scenario)
+        self.__enter__()
+        self.between = Between(setting, self.standin)
+        config = self.stage.config
+        config["server"]["port"] = self.between.proxy.port
+        self.image.put({"/config.json": json.dumps(config).encode()})
+        self.flash = self.image.path.read_bytes()
+
+    def close(self):
+        """Let go of the ports."""
+        self.between.close()
+        self.__exit__()
+
+    def board(self, **more):
+        """Each case's board is another one: what a slow network still has of an earlier one is not from this one."""
+        return super().board(uid=(len(self.earlier) << 8).to_bytes(6, "big"), **more)
+
+    def devices(self):
+        """What the server has, but for those that an earlier case's network brings late."""
+        return [device for device in self.standin.devices() if device.name not in self.earlier]
+
+    def run(self, case=None):
+        """One first boot with this fault; returns the Outcome."""
+        self.earlier.add(self.name)
+        self.rewind()
+        self.between.prepare(case)
+        began = time.monotonic()
+        ended = "right"
+        with self.board() as board:
+            if self._stays_out(board):
+                ended = "operator" if self.setting.may_need_operator else "locked out"
+                self.operate()
+                board.wait(lambda run: bool(run.ended) or run.has(DONE), PATIENCE)
+            run, sizes = board.run_so_far, self.between.sizes()
+            if not run.has(DONE):
+                ended = f"not provisioned ({run.ended or 'stuck'})"
+        seconds = time.monotonic() - began
+        longest = _longest(run)
+        if ended in ("right", "operator"):
+            ended = self.wrong() or ended
+        if longest > VERBS * TIMEOUT + SLACK:
+            ended = f"a verb took {longest:.1f} s"
+        if run.has("MemoryError|Traceback"):
+            ended = "an exception came out"
+        return Outcome(case, ended, seconds, longest, "" if ended == "right" else run.log, sizes)
+
+    def _stays_out(self, board):
+        # Whether it says for the third time that the server's device has other credentials: it goes on asking.
+        def said(run):
+            return len(re.findall(CONFLICT, run.log)) >= 3
+
+        board.wait(lambda run: bool(run.ended) or run.has(DONE) or said(run), PATIENCE)
+        return said(board.run_so_far) and not board.run_so_far.has(DONE)
+
+
+def _longest(run):
+    # Seconds between two lines of the log, by the board's own clock.
+    times = [float(found[1]) for _, line in run.lines if (found := STAMP.match(line))]
+    return max((b - a for a, b in zip(times, times[1:], strict=False)), default=0)
