@@ -1,6 +1,7 @@
 """The handshake: every pair of the table, what is on flash when, and power cuts at every step."""
 
 import json
+import re
 
 import pytest
 from firstboot.handshake import TABLE
@@ -143,11 +144,19 @@ def test_failure_with_own_credentials_that_the_server_accepts():
     assert board.flash == (VERIFIED, OWN)
 
 
-def test_a_foreign_device_of_this_name_is_told_and_asked_about_slowly(capsys):
-    board = Board(*[refusal("FAILURE"), Denied("CONNACK 5")] * 2, success(), None)
-    assert board.run() == ["make", *["ask", "open", "slow"] * 2, "ask", "open", "end"]
-    out = capsys.readouterr().out
-    assert NAME in out and "provisionState" in out
+@pytest.mark.parametrize("own", [OWN, None], ids=["own", "server"])
+def test_a_foreign_device_of_this_name_is_told_in_one_line_and_asked_about_slowly(own, capsys):
+    # In mode "server" there are no credentials to try.
+    tries = [refusal("FAILURE"), Denied("CONNACK 5")] if own else [refusal("FAILURE")]
+    board = Board(*tries * 3, success(), None, own=own)
+    steps = ["ask", "open", "slow"] if own else ["ask", "slow"]
+    assert board.run() == ["make", *steps * 3, "ask", "open", "end"]
+    lines = capsys.readouterr().out.splitlines()
+    assert all(re.match(r" *\d+\.\d{3} provision: ", line) for line in lines)
+    told = [line for line in lines if "credentials that this board does not hold" in line]
+    assert len(told) == 3
+    for word in (NAME, "delete this device", "provisionState", "create it"):
+        assert word in told[0]
 
 
 def test_not_found_names_the_fields_and_waits_slowly(capsys):

@@ -17,7 +17,7 @@ from unittest import mock
 from tools.standin import Standin
 from tools.standin.provisioning import PRE_PROVISIONED
 
-from .cases import CONFLICT, SLACK, TIMEOUT, Between, Outcome, is_same
+from .cases import CONFLICT, SLACK, SLOW, TIMEOUT, Between, Outcome, is_same
 
 PAUSE = 0.01
 MOST_PAUSES = 40  # of a board that never gets anywhere
@@ -67,7 +67,7 @@ class Bench:
             ended = f"a verb took {longest:.1f} s"
         elif seconds > len(spans) * TIMEOUT + 2 * SLACK:
             ended = f"took {seconds:.1f} s, {len(spans)} verbs"
-        if ended in ("right", "operator") and (CONFLICT in out.getvalue()) != (ended == "operator"):
+        if ended in ("right", "operator") and out.getvalue().count(CONFLICT) != (SLOW if ended == "operator" else 0):
             ended = "said the wrong thing"
         return Outcome(case, ended, seconds, longest, "" if ended == "right" else out.getvalue(), self.between.sizes())
 
@@ -89,7 +89,7 @@ class Bench:
         def pause(is_slow):
             if next(pauses) > MOST_PAUSES:
                 raise Stuck
-            if is_slow and next(conflicts) == 3:  # it went on asking meanwhile
+            if is_slow and next(conflicts) == SLOW:  # it went on asking meanwhile
                 operated.append(name)
                 self._operate(name)
             time.sleep(PAUSE)

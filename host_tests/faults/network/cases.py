@@ -13,6 +13,7 @@ from tools.standin.provisioning import ALLOW_CREATE, PRE_PROVISIONED
 SECURE = {"mqtt": "mqtts", "http": "https", "coap": "coaps"}
 TIMEOUT = 0.25  # seconds, server.timeout
 SLACK = 2.5  # seconds that a verb of a link may be late on a busy machine
+SLOW = 3  # slow tries, each of which says CONFLICT in one line, until the operator resets the device
 CONFLICT = "with credentials that this board does not hold"
 
 
