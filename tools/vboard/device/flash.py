@@ -1,9 +1,16 @@
 # The board's flash: a block device on a file that the host opened before, for VfsLfs2.
 #
+# littlefs reads it thousands of times a boot, 32 to 128 bytes each: the file is mapped, a read is a copy in memory.
 # It counts program and erase operations, the NVS's writes among them, and at the one where the power is to go it
 # does the first part of the operation, or nothing, or all of it, and ends the VM at once: no `finally`, no flush.
 
 import machine
+
+_mmap = machine.libc.func("l", "mmap", "llllll")
+_memcpy = machine.libc.func("v", "memcpy", "pll")
+_NEAR = 0x20000000  # where addresses are small integers, which take no heap; the kernel may choose another place
+_PROT_READ = 1
+_MAP_SHARED = 1
 
 
 class Flash:
@@ -11,6 +18,7 @@ class Flash:
         self.file = open(spec["image"], "r+b")
         self.block = spec["block"]
         self.blocks = spec["blocks"]
+        self.bytes = _mmap(_NEAR, self.block * self.blocks, _PROT_READ, _MAP_SHARED, self.file.fileno(), 0)
         self.cut = spec["cut"]
         self.torn = spec["torn"]
         self.tell = tell
@@ -19,8 +27,7 @@ class Flash:
         self.erased = b"\xff" * 256
 
     def readblocks(self, n, buffer, offset=0):
-        self.file.seek(n * self.block + offset)
-        self.file.readinto(buffer)
+        _memcpy(buffer, self.bytes + n * self.block + offset, len(buffer))
 
     def writeblocks(self, n, buffer, offset=None):
         if offset is None:

@@ -5,9 +5,9 @@ import time
 
 import ffi
 
-_libc = ffi.open("libc.so.6")
-_exit = _libc.func("v", "_exit", "i")
-_setitimer = _libc.func("i", "setitimer", "ipp")
+libc = ffi.open("libc.so.6")
+_exit = libc.func("v", "_exit", "i")
+_setitimer = libc.func("i", "setitimer", "ipp")
 
 # The host reads these exit codes: 64 + reset cause, 80 + the REPL to come back to, or the power is gone.
 _RESET = 64
