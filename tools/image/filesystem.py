@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import struct
+from typing import Any
 
 from littlefs import LittleFS, LittleFSError
 
@@ -11,6 +12,8 @@ BLOCK = 4096  # every port's erase size
 _READ = 32  # what the ports give VfsLfs2 as readsize and lookahead; its cache is four times the program size
 _LOOKAHEAD = 32
 _CYCLES = 100
+_VERSION_2_0 = 0x00020000
+_ATTRIBUTE = "p"  # one that no file has
 _MAGIC = b"littlefs"
 _MAGIC_AT = 8  # behind revision count and tag
 _SUPERBLOCK = 24  # block size and count, behind magic, tag and version
@@ -28,23 +31,9 @@ def lay(files: dict[str, bytes], size: int, prog: int) -> bytes:
 
     `prog`: the port's program size (board.prog). ImageError when they do not fit.
     """
-    context = LittleFS(
-        block_size=BLOCK,
-        block_count=size // BLOCK,
-        read_size=_READ,
-        prog_size=prog,
-        cache_size=4 * max(_READ, prog),
-        lookahead_size=_LOOKAHEAD,
-        block_cycles=_CYCLES,
-    )
     total = sum(map(len, files.values()))
     try:
-        for path in sorted(files):
-            folder = posixpath.dirname(path)
-            if folder != "/":
-                context.makedirs(folder, exist_ok=True)
-            with context.open(path, "wb") as f:
-                f.write(files[path])
+        context = write(files, size, prog)
         spare = size // BLOCK - context.used_block_count
     except LittleFSError as e:
         if e.code != _NO_SPACE:
@@ -56,6 +45,41 @@ def lay(files: dict[str, bytes], size: int, prog: int) -> bytes:
             f" with room for the board's own {_SPARE * BLOCK}"
         )
     return bytes(context.context.buffer)
+
+
+def write(files: dict[str, bytes], size: int, prog: int) -> LittleFS:
+    """A new file system with `files`, as lay() makes it; LittleFSError."""
+    # A board reads a folder's whole log for every name in a path, and an import looks up four paths. So each log is
+    # written anew at the end, without the history of its files: half of what a boot reads. littlefs does so at the
+    # next commit, be it empty, where nothing says that what follows the log is erased: version 2.0 never does.
+    fs = _new(size, prog, disk_version=_VERSION_2_0)
+    for path in sorted(files):
+        folder = posixpath.dirname(path)
+        if folder not in ("", "/"):
+            fs.makedirs(folder, exist_ok=True)
+        with fs.open(path, "wb") as f:
+            f.write(files[path])
+    fs.unmount()
+    packed = _new(size, prog, mount=False)
+    packed.context.buffer = fs.context.buffer
+    packed.mount()
+    for folder, folders, names in list(packed.walk("/")):
+        for name in (folders + names)[:1]:
+            packed.removeattr(posixpath.join(folder, name), _ATTRIBUTE)
+    return packed
+
+
+def _new(size: int, prog: int, **more: Any) -> LittleFS:
+    return LittleFS(
+        block_size=BLOCK,
+        block_count=size // BLOCK,
+        read_size=_READ,
+        prog_size=prog,
+        cache_size=4 * max(_READ, prog),
+        lookahead_size=_LOOKAHEAD,
+        block_cycles=_CYCLES,
+        **more,
+    )
 
 
 def find(data: bytes) -> int | None:

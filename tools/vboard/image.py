@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import posixpath
 from pathlib import Path
 
 from littlefs import LittleFS, LittleFSError
 
-BLOCK = 4096
+from ..image.filesystem import BLOCK, write
+
+_PROG = 32  # the ESP32's program size; at a folder's first change an RP2 writes its log anew
 BLOCKS = 256  # 1 MiB; the boards' file systems have 848 KiB (Pico W) to 2 MiB (ESP32)
 
 
@@ -31,6 +34,9 @@ class Image:
     def put(self, files: dict[str, bytes]) -> None:
         """Write `files` (path on the board -> content), making folders as needed."""
         fs = self._mount()
+        if fs.listdir("/") == []:
+            self.path.write_bytes(_new(tuple(files.items()), len(fs.context.buffer)))
+            return
         for path, data in files.items():
             folder = posixpath.dirname(path)
             if folder not in ("", "/"):
@@ -74,3 +80,9 @@ class Image:
         except LittleFSError as e:
             raise ValueError(f"{self.path} holds no littlefs file system ({e})") from e
         return fs
+
+
+@functools.lru_cache(maxsize=8)
+def _new(files: tuple[tuple[str, bytes], ...], size: int) -> bytes:
+    # The boards of a fleet start alike.
+    return bytes(write(dict(files), size, _PROG).context.buffer)
