@@ -8,7 +8,7 @@ import network
 from .log import log
 from .wait import feed
 
-_STEP = const(100)  # ms between two looks at the radio
+_STEP = const(20)  # ms between two looks at the radio
 
 
 def join(ssid, password, timeout):
