@@ -14,11 +14,12 @@ from ..vboard import Image, Run
 from ..vm import VmError
 from ..vm.frozen import tls_in_heap
 from . import vm
-from .broker import Broker
+from .broker import Broker, HttpBroker
 
 Figures = dict[str, float]
 _ROUNDS = 5
 _KIB = 1024
+_TOKEN = "bench-token-0123456789"  # noqa: S105 - of a device on loopback
 
 # What a board that speaks MQTT with a token never loads. first_boot() boots without these to prove it.
 NOT_CORE = (
@@ -151,12 +152,15 @@ def first_boot_time() -> Figures:
 
 def http() -> Figures:
     """Telemetry over HTTP on a kept connection, against one requests.post() each."""
-    return _transport("http", "requests")
+    with HttpBroker() as broker:
+        return _rates("http", "requests", broker.port)
 
 
 def coap() -> Figures:
     """Telemetry over CoAP, against a module with microCoAPy's face bare."""
-    return _transport("coap", "microcoapy")
+    with Stage("coap") as stage:
+        stage.standin.add_device("bench", stage.standin.registry.profiles()[0], _TOKEN)
+        return _rates("coap", "microcoapy", stage.standin.coap_port)
 
 
 def x509() -> Figures:
@@ -179,12 +183,8 @@ def fleet(boards: int = 60) -> Figures:
     }
 
 
-def _transport(name: str, other: str) -> Figures:
-    with Stage(name) as stage:
-        profile = stage.standin.registry.profiles()[0]
-        stage.standin.add_device("bench", profile, "bench-token-0123456789")
-        port = getattr(stage.standin, f"{name}_port")
-        rates = vm.run(name, port, "bench-token-0123456789")["rates"]
+def _rates(name: str, other: str, port: int) -> Figures:
+    rates = vm.run(name, port, _TOKEN)["rates"]
     return {
         f"{name}_per_s": round(median(rates["firstboot"])),
         f"{name}_{other}_per_s": round(median(rates[other])),

@@ -10,7 +10,7 @@ from rates import measure
 HOST = "127.0.0.1"
 PORT = int(sys.argv[1])
 TOKEN = sys.argv[2]
-TIMES = 40
+TIMES = 200
 PAYLOAD = b'{"temperature":21.5,"humidity":48,"battery":3.71}'
 URL = "http://%s:%d/api/v1/%s/telemetry" % (HOST, PORT, TOKEN)
 
