@@ -127,6 +127,8 @@ class Link(Wire):
             line = self.line()
             if not line:
                 return status, size, is_kept
+            if line[0] not in b"CcTt":  # none of those below; a server sends many
+                continue
             name, _, value = line.lower().partition(b":")
             value = value.strip()
             if name == b"content-length" and size is None:
