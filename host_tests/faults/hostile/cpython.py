@@ -48,6 +48,37 @@ def run(name, count, seed, weakness=None):
     return done, found, texts
 
 
+def explore(name, count, seed=None, weakness=None):
+    """(inputs made by hypothesis from the grammar, what it found or ""). Without a seed always the same ones."""
+    import hypothesis
+
+    from . import shapes, targets
+
+    if weakness:
+        WEAKNESSES[weakness]()
+    target = targets.TARGETS[name]()
+    done = 0
+
+    @hypothesis.settings(
+        max_examples=count,
+        derandomize=seed is None,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    @hypothesis.given(shapes.SHAPES[name])
+    def case(data):
+        nonlocal done
+        done += 1
+        target(data)
+
+    try:
+        (case if seed is None else hypothesis.seed(seed)(case))()
+    except Exception:  # noqa: BLE001 - whatever comes out is what is looked for
+        return done, f"{name}, seed {seed}: {traceback.format_exc()}"
+    return done, ""
+
+
 # Naive variants of what reads the bytes, for the mutation check.
 
 

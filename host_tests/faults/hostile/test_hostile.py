@@ -9,19 +9,20 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 from firstboot import codec, config
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from . import cpython, mutate, seeds, targets, vm
+from . import cpython, mutate, seeds, shapes, targets, vm
 
 # `make test` runs 20,000 inputs with this seed, `make fuzz` a million with another seed each time.
 INPUTS = int(os.environ.get("FUZZ", "20000"))
 SEED = os.environ.get("FUZZ_SEED", "1")
+IS_LONG = INPUTS > 20000
+SHAPED = INPUTS // 100 if IS_LONG else 150  # inputs of each target that hypothesis makes
 SHARE = {"outbox": 0.02, **{f"{kind} {what}": 0.04 for kind in ("mqtt", "http", "coap") for what in ("ask", "loop")}}
 PURE = 0.11  # of those that touch no driver
 VM_PART = 0.1
 GROWTH = 1024  # bytes of the VM's heap, over all cases but the first 30
 
-pytestmark = pytest.mark.timeout(3600 if INPUTS > 20000 else 300)
+pytestmark = pytest.mark.timeout(3600 if IS_LONG else 300)
 
 
 def inputs(name):
@@ -101,20 +102,30 @@ def test_the_vm_tells_what_comes_out(tmp_path):
     assert finds and re.search("MemoryError|memory allocation failed", log)
 
 
-# Any JSON at all, made by hypothesis: where mutation goes little by little, this goes everywhere.
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    max_leaves=12,
-)
-MEMBERS = ["status", "provisionDeviceStatus", "credentialsType", "credentialsValue", "credentialsId", "accessToken"]
-WORDS = st.sampled_from(["SUCCESS", "FAILURE", "NOT_FOUND", "ACCESS_TOKEN", "MQTT_BASIC", "X509_CERTIFICATE", ""])
-ANSWERS = st.dictionaries(st.sampled_from(MEMBERS), WORDS | JSON) | JSON
+# Made by hypothesis: where mutation goes little by little, this goes everywhere.
 
 
-@given(ANSWERS)
-@settings(max_examples=500, deadline=None)
+def explore(name, count, weakness=None):
+    """cpython.explore() in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context, cpython.start) as pool:
+        return pool.submit(cpython.explore, name, count, SEED if IS_LONG else None, weakness).result()
+
+
+def test_inputs_made_from_their_grammar(record_property):
+    assert set(shapes.SHAPES) == set(targets.TARGETS)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, context, cpython.start) as pool:
+        jobs = [pool.submit(cpython.explore, name, SHAPED, SEED if IS_LONG else None) for name in targets.TARGETS]
+        results = [job.result() for job in jobs]
+    total = sum(done for done, _ in results)
+    record_property("figures", f"CPython: {total:,} inputs made by hypothesis for {len(results)} readers, 0 finds")
+    finds = [text for _, text in results if text]
+    assert not finds, "\n".join(finds)
+
+
+@given(shapes.ANSWERS)
+@settings(max_examples=500, deadline=None, derandomize=not IS_LONG)
 def test_any_json_as_an_answer(value):
     try:
         status, granted = codec.answer(json.dumps(value).encode())
@@ -125,13 +136,8 @@ def test_any_json_as_an_answer(value):
         assert json.loads(codec.request("k", "s", "n", granted))["credentialsType"] == granted["credentialsType"]
 
 
-SECTIONS = sorted({name.partition(".")[0] for name, *_ in config._FIELDS} | {"other"})
-FIELDS = sorted({name.partition(".")[2] for name, *_ in config._FIELDS} - {""} | {"other"})
-CONFIGS = st.dictionaries(st.sampled_from(SECTIONS), JSON | st.dictionaries(st.sampled_from(FIELDS), JSON)) | JSON
-
-
-@given(CONFIGS)
-@settings(max_examples=500, deadline=None)
+@given(shapes.CONFIGS)
+@settings(max_examples=500, deadline=None, derandomize=not IS_LONG)
 def test_any_json_as_a_config(value):
     try:
         assert config.check(json.loads(json.dumps(value)))["server.host"]
