@@ -28,13 +28,19 @@ def start():
     targets.silence()
 
 
-def run(name, count, seed, weakness=None):
-    """(cases, number of finds, the first three of them with their inputs)."""
+def _target(name, weakness):
     from . import targets
 
     if weakness:
         WEAKNESSES[weakness]()
     target = targets.TARGETS[name]()
+    target(seeds.seeds()[name][0])  # whatever its weakness, it reads what is well-formed
+    return target
+
+
+def run(name, count, seed, weakness=None):
+    """(cases, number of finds, the first three of them with their inputs)."""
+    target = _target(name, weakness)
     found, texts = 0, []
     done = 0
     for data in mutate.cases(seeds.seeds()[name], count, f"{seed}/{name}"):
@@ -52,16 +58,15 @@ def explore(name, count, seed=None, weakness=None):
     """(inputs made by hypothesis from the grammar, what it found or ""). Without a seed always the same ones."""
     import hypothesis
 
-    from . import shapes, targets
+    from . import shapes
 
-    if weakness:
-        WEAKNESSES[weakness]()
-    target = targets.TARGETS[name]()
+    target = _target(name, weakness)
     done = 0
 
     @hypothesis.settings(
         max_examples=count,
         derandomize=seed is None,
+        phases=[hypothesis.Phase.generate] if weakness else list(hypothesis.Phase),
         database=None,
         deadline=None,
         suppress_health_check=list(hypothesis.HealthCheck),
@@ -111,8 +116,15 @@ def _believes_any_length():
 def _believes_any_status():
     from firstboot.link.http import Link
 
-    Link._head = lambda self: (int(self._line().split()[1]), int(self._line().split(b":")[1]), True)
-    Link.answer = lambda self: (self._head()[0], b"")
+    def answer(link):
+        status = int(link.line().split()[1])
+        while link.line():
+            pass
+        if link.rest:
+            link.close()
+        return status, b""
+
+    Link.answer = answer
 
 
 WEAKNESSES = {

@@ -31,8 +31,16 @@ def _document(**members):
 WORDS = st.sampled_from(["SUCCESS", "FAILURE", "NOT_FOUND", "ACCESS_TOKEN", "MQTT_BASIC", "X509_CERTIFICATE", ""])
 TOKEN = st.just(OWN) | st.text(max_size=40)
 BASIC = _document(clientId=TOKEN, userName=TOKEN, password=TOKEN)
+GRANTED = st.fixed_dictionaries(
+    {
+        "status": st.just("SUCCESS"),
+        "credentialsType": st.just("ACCESS_TOKEN") | WORDS,
+        "credentialsValue": TOKEN | BASIC | JSON,
+    }
+)
 ANSWERS = (
-    _document(
+    GRANTED
+    | _document(
         status=WORDS,
         provisionDeviceStatus=WORDS,
         credentialsType=WORDS,
@@ -123,7 +131,8 @@ def _published(fields):
 LIE = st.sampled_from((0, 0, 0, 0, 1, -1, 5000, 1 << 27))
 PUBLISHED = st.tuples(
     st.sampled_from((0x30, 0x32, 0x34, 0x36, 0x3D)),
-    st.tuples(TOPICS, st.sampled_from((b"", b"", b"x" * 9)), BODIES, st.booleans()).map(_published),
+    st.tuples(TOPICS, st.sampled_from((b"", b"", b"x" * 9)), BODIES, st.booleans()).map(_published)
+    | st.binary(max_size=4),
     LIE,
 ).map(_frame)
 OTHER = st.tuples(st.integers(0, 255), st.binary(max_size=6), LIE).map(_frame)
