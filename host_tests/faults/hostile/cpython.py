@@ -28,7 +28,8 @@ def start():
     targets.silence()
 
 
-def _target(name, weakness):
+def reader(name, weakness=None):
+    """The target `name`, with this weakness."""
     from . import targets
 
     if weakness:
@@ -40,7 +41,7 @@ def _target(name, weakness):
 
 def run(name, count, seed, weakness=None):
     """(cases, number of finds, the first three of them with their inputs)."""
-    target = _target(name, weakness)
+    target = reader(name, weakness)
     found, texts = 0, []
     done = 0
     for data in mutate.cases(seeds.seeds()[name], count, f"{seed}/{name}"):
@@ -60,7 +61,7 @@ def explore(name, count, seed=None, weakness=None):
 
     from . import shapes
 
-    target = _target(name, weakness)
+    target = reader(name, weakness)
     done = 0
 
     @hypothesis.settings(

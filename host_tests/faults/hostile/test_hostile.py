@@ -1,25 +1,34 @@
 """Whatever a server, a file or the flash says: nothing but the declared exceptions comes out, and nothing grows."""
 
+import importlib.util
 import json
 import multiprocessing
 import os
 import re
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
 from firstboot import codec, config
 from hypothesis import given, settings
 
-from . import cpython, mutate, seeds, shapes, targets, vm
+from . import cpython, guided, mutate, seeds, shapes, targets, vm
 
 # `make test` runs 20,000 inputs with this seed, `make fuzz` a million with another seed each time.
 INPUTS = int(os.environ.get("FUZZ", "20000"))
 SEED = os.environ.get("FUZZ_SEED", "1")
 IS_LONG = INPUTS > 20000
 SHAPED = INPUTS // 100 if IS_LONG else 150  # inputs of each target that hypothesis makes
+GUIDED = INPUTS // 20 if IS_LONG else 500  # and that atheris does
 SHARE = {"outbox": 0.02, **{f"{kind} {what}": 0.04 for kind in ("mqtt", "http", "coap") for what in ("ask", "loop")}}
 PURE = 0.11  # of those that touch no driver
 VM_PART = 0.1
+NAIVE = [
+    ("any value", "answer"),
+    ("any record", "identity"),
+    ("every datagram", "coap loop"),
+    ("any length", "mqtt loop"),
+    ("any status", "http loop"),
+]
 GROWTH = 1024  # bytes of the VM's heap, over all cases but the first 30
 
 pytestmark = pytest.mark.timeout(3600 if IS_LONG else 300)
@@ -81,16 +90,7 @@ def test_mutated_inputs_on_the_vm(tmp_path, record_property):
     )
 
 
-@pytest.mark.parametrize(
-    ("weakness", "name"),
-    [
-        ("any value", "answer"),
-        ("any record", "identity"),
-        ("every datagram", "coap loop"),
-        ("any length", "mqtt loop"),
-        ("any status", "http loop"),
-    ],
-)
+@pytest.mark.parametrize(("weakness", "name"), NAIVE)
 def test_naive_readers_are_caught(weakness, name, record_property):
     # The mutation check: each of these reads what well-behaved servers say, and believes them.
     _, finds, _ = fuzz(name, 2000, weakness)
@@ -126,6 +126,29 @@ def test_inputs_made_from_their_grammar(record_property):
     record_property("figures", f"CPython: {total:,} inputs made by hypothesis for {len(results)} readers, 0 finds")
     finds = [text for _, text in results if text]
     assert not finds, "\n".join(finds)
+
+
+# By coverage: atheris goes on from what reaches a branch that was not reached before. There are wheels of it for some
+# platforms only.
+
+if importlib.util.find_spec("atheris"):
+
+    def test_inputs_guided_by_coverage(tmp_path, record_property):
+        with ThreadPoolExecutor(2) as pool:
+            jobs = [pool.submit(guided.hunt, name, GUIDED, SEED, tmp_path) for name in targets.TARGETS]
+            results = [job.result() for job in jobs]
+        finds = [text for _, _, text in results if text]
+        assert not finds, "\n".join(finds)
+        total, branches = (sum(result[i] for result in results) for i in range(2))
+        assert total >= GUIDED * len(results) and branches > 1000
+        record_property(
+            "figures",
+            f"CPython: {total:,} inputs guided by coverage for {len(results)} readers, {branches:,} branches, 0 finds",
+        )
+
+    @pytest.mark.parametrize(("weakness", "name"), NAIVE)
+    def test_naive_readers_are_caught_by_coverage(weakness, name, tmp_path):
+        assert "Uncaught Python exception" in guided.hunt(name, 20000, SEED, tmp_path, weakness)[2]
 
 
 @given(shapes.ANSWERS)
