@@ -51,14 +51,15 @@ def load(path):
     """The configuration in the file `path` as a flat dict. ConfigError names the first field that is wrong."""
     try:
         with open(path, "rb") as f:
-            data = f.read()
+            return check(json.loads(f.read()))
     except OSError:
         raise ConfigError(path, "is missing: write one (see config.example.json)")
-    try:
-        doc = json.loads(data)
+    except MemoryError:
+        raise ConfigError(path, "is more than the memory holds")
+    except ConfigError:
+        raise
     except (ValueError, RuntimeError):
         raise ConfigError(path, "is not JSON")
-    return check(doc)
 
 
 def check(doc):

@@ -33,5 +33,5 @@ def _content():
     try:
         with open(_CONFIG, "rb") as f:
             return crc32(f.read())
-    except OSError:
+    except (OSError, MemoryError):
         return None

@@ -97,6 +97,18 @@ def test_a_config_that_can_not_work(board, way):
     assert run.has("config: credentials basic works over mqtt only, and transport is " + way.removesuffix("s")), run.log
 
 
+@pytest.mark.parametrize("doc", [b'{"a": "%s"}' % bytes(300000), b"[%s[]]" % (b"[]," * 40000)], ids=["text", "lists"])
+def test_a_config_that_the_memory_does_not_hold(secure, board, doc):
+    made = board("mqtt")
+    good = made.image.get("/config.json")
+    made.image.put({"/config.json": doc})
+    run = made.run("config: waiting", 20)
+    assert run.has("config: config.json is more than the memory holds"), run.log
+    made.image.put({"/config.json": good})
+    run = made.run(has_sent(secure))
+    assert run.ended == "found", run.log
+
+
 @pytest.mark.parametrize("way", ["http", "https", "coap", "coaps"])
 def test_revoked_credentials(secure, board, way):
     made = board(way)
