@@ -327,8 +327,9 @@ def _table(outcomes: list[Outcome]) -> Table:
     rows = {
         "samples taken": lambda o: f"{o.sampled:,}",
         "of these on the server": lambda o: f"{o.stored:,}",
+        "of these perhaps without its knowing": lambda o: f"{o.in_doubt:,}",
         "dropped, as the board says": lambda o: f"{o.dropped:,}",
-        "of these on the server all the same": lambda o: f"{max(0, o.dropped - o.missing):,}",
+        "of these on the server nevertheless": lambda o: f"{max(0, o.dropped - o.missing):,}",
         "lost without a word": lambda o: f"{max(0, o.missing - o.dropped):,}",
         "sent twice": lambda o: f"{o.twice:,}",
         "connections lost": lambda o: f"{o.outages:,}",
