@@ -32,7 +32,7 @@ VM_PLAIN = [
     Setting("mqtt", strategy=PRE_PROVISIONED, release="4.2", vm=True),
     Setting("http", vm=True),
 ]
-VM_TLS = [replace(setting, vm=True) for setting in TLS]
+VM_TLS = [replace(setting, vm=True) for setting in TLS] + [Setting("mqtt", tls=True, mode="chain", vm=True)]
 VM_COAP = [
     Setting("coap", vm=True),
     *(Setting("coap", tls=True, mode=mode, vm=True) for mode in ("token", "server", "x509")),
@@ -82,6 +82,7 @@ def sampled(choose, share, key, most=1):
 def slow(sizes):
     """Answers that come a byte at a time, late or twice, and a server that restarts at the moment of the request."""
     late = [Case(what, i, way) for what in ("trickle", "late") for i in range(len(sizes)) for way in ("up", "down")]
+    # In mode "chain" there is no request, and nothing happens then.
     return late + [Case(what) for what in ("double", "restart", "restart after") for _ in range(3)]
 
 

@@ -5,9 +5,14 @@ The board is the power-cut simulator's: the whole firmware on flash, from the fi
 
 import json
 import re
+import tempfile
 import time
+from base64 import b64encode
+from pathlib import Path
 
 from tools.build import compile_file
+from tools.keys import make_authority
+from tools.standin.provisioning import X509_CHAIN
 
 from ..powercut import simulator
 from ..powercut.simulator import DONE, NAIVE, PATIENCE
@@ -61,6 +66,14 @@ class Bench(simulator.Bench):
         super().__init__(scenario)
         self.__enter__()
         self.between = Between(setting, self.standin)
+        if setting.mode == "chain":
+            self.folder = tempfile.TemporaryDirectory()
+            self.authority = make_authority(
+                Path(self.folder.name, "ca"), Path(self.folder.name, "root"), "lab", 5, None
+            )
+            self.standin.add_profile(
+                "chain", X509_CHAIN, self.authority.provision_key, None, pattern="(.*)", allow_create=True
+            )
         config = self.stage.config
         config["server"]["port"] = self.between.proxy.port
         self.image.put({"/config.json": json.dumps(config).encode()})
@@ -70,6 +83,8 @@ class Bench(simulator.Bench):
         """Let go of the ports."""
         self.between.close()
         self.__exit__()
+        if self.setting.mode == "chain":
+            self.folder.cleanup()
 
     def board(self, **more):
         """Each case's board is another one: what a slow network still has of an earlier one is not from this one."""
@@ -78,6 +93,22 @@ class Bench(simulator.Bench):
     def devices(self):
         """What the server has, but for those that an earlier case's network brings late."""
         return [device for device in self.standin.devices() if device.name not in self.earlier]
+
+    def rewind(self):
+        """Board and server are at their beginning; in mode "chain" the factory has given it its certificate."""
+        super().rewind()
+        if self.setting.mode == "chain" and self.earlier:
+            made = self.authority.issue(Path(self.folder.name, self.name), self.name, 100).folder
+            self.image.put({f"/{name}": (made / name).read_bytes() for name in ("cert.der", "key.der")})
+
+    def wrong(self):
+        """What is wrong with a board that sends telemetry; None when nothing is."""
+        if self.setting.mode == "chain":
+            chain = self.image.get("/cert.der")
+            leaf = b64encode(chain[: 4 + int.from_bytes(chain[2:4], "big")]).decode()
+            if [device.credentials.value for device in self.devices()] != [leaf]:
+                return "the server's certificate is not the board's"
+        return super().wrong()
 
     def run(self, case=None):
         """One first boot with this fault; returns the Outcome."""
