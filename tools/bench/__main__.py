@@ -54,9 +54,11 @@ KEYS: dict[str, tuple[str, tuple[str, float] | None]] = {
     "coap_microcoapy_per_s": ("microCoAPy's face bare", None),
     "coap_vs_microcoapy": ("firstboot over it", (">=", 0.8)),
     "x509_ms": ("a key, its certificate and a signature", ("<=", 15)),
-    "fleet_boots_per_s": ("first boots of real firmware, a VM process each", None),
+    "fleet_boots_per_s": ("first boots of real firmware, a VM process each (Pico W)", None),
+    "fleet_frozen_boots_per_s": ("the same with firstboot frozen in", None),
     "fleet_paho_per_s": ("one paho-mqtt process a device", None),
     "fleet_vs_paho": ("firmware over paho", (">=", 10)),
+    "fleet_frozen_vs_paho": ("the same with firstboot frozen in", (">=", 10)),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import statistics
@@ -11,8 +12,8 @@ from .. import measure
 from ..build import compile_file, firmware
 from ..stage import KEY, SECRET, Stage
 from ..vboard import Image, Run
-from ..vm import VmError
-from ..vm.frozen import tls_in_heap
+from ..vm import Vm, VmError
+from ..vm.frozen import frozen, tls_in_heap
 from . import vm
 from .broker import Broker, HttpBroker
 
@@ -169,18 +170,23 @@ def x509() -> Figures:
 
 
 def fleet(boards: int = 60) -> Figures:
-    """First boots a second of real firmware on this machine, and of one paho-mqtt process a device."""
+    """First boots a second of real firmware on this machine, .mpy and frozen in, and of a paho-mqtt process each."""
     from .fleet import firmware_boots, paho_boots
 
-    ours, paho = [], []
-    for _ in range(3):
-        ours.append(firmware_boots(boards))
+    vms: dict[str, Vm | None] = {"": None}
+    with contextlib.suppress(VmError):
+        vms["_frozen"] = frozen()
+    ours: dict[str, list[float]] = {kind: [] for kind in vms}
+    paho = []
+    for _ in range(_ROUNDS):
+        for kind, chosen in vms.items():
+            ours[kind].append(firmware_boots(boards, chosen))
         paho.append(paho_boots(boards // 4))
-    return {
-        "fleet_boots_per_s": round(median(ours), 1),
-        "fleet_paho_per_s": round(median(paho), 1),
-        "fleet_vs_paho": round(_ratio(ours, paho), 1),
-    }
+    figures: Figures = {"fleet_paho_per_s": round(median(paho), 1)}
+    for kind, rates in ours.items():
+        figures[f"fleet{kind}_boots_per_s"] = round(median(rates), 1)
+        figures[f"fleet{kind}_vs_paho"] = round(_ratio(rates, paho), 1)
+    return figures
 
 
 def _rates(name: str, other: str, port: int) -> Figures:
