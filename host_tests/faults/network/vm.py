@@ -128,13 +128,9 @@ class Bench(simulator.Bench):
         seconds = time.monotonic() - began
         longest = _longest(run)
         if ended in ("right", "operator"):
-            ended = self.wrong() or ended
+            ended = self.wrong() or _wrong(run) or ended
         if longest > VERBS * TIMEOUT + SLACK:
             ended = f"a verb took {longest:.1f} s"
-        if not all(STAMP.match(line) for _, line in run.lines):
-            ended = "an exception came out, or an event has more than one line"
-        if run.log.count(CONFLICT) > run.log.count("the server answers FAILURE"):
-            ended = "said twice what it is to say once"
         return Outcome(case, ended, seconds, longest, "" if ended == "right" else run.log, sizes)
 
     def _stays_out(self, board):
@@ -144,6 +140,15 @@ class Bench(simulator.Bench):
 
         board.wait(lambda run: bool(run.ended) or run.has(DONE) or said(run), PATIENCE)
         return said(board.run_so_far) and not board.run_so_far.has(DONE)
+
+
+def _wrong(run):
+    # What is wrong with the log.
+    if not all(STAMP.match(line) for _, line in run.lines):
+        return "an exception came out, or an event has more than one line"
+    if run.log.count(CONFLICT) > run.log.count("the server answers FAILURE"):
+        return "said twice what it is to say once"
+    return None
 
 
 def _longest(run):
