@@ -81,8 +81,7 @@ def name_of(board):
 def slots(image):
     """The identity records on flash and in NVS that a boot would accept: (sequence, state, credentials) each."""
     found = [image.get(path) for path in image.ls() if path.endswith(("/identity.0", "/identity.1"))]
-    nvs = json.loads(image.nvs.read_text() or "{}") if image.nvs.exists() else {}
-    found += [base64.b64decode(value) for values in nvs.values() for value in values.values()]
+    found += image.nvs_blobs("firstboot").values()
     return [json.loads(data[8:]) for data in found if data and int(data[:8], 16) == crc32(data[8:])]
 
 

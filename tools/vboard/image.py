@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import posixpath
+from binascii import a2b_base64
 from pathlib import Path
 
 from littlefs import LittleFS, LittleFSError
@@ -24,6 +25,12 @@ class Image:
     def nvs(self) -> Path:
         """The file with the ESP32's NVS partition."""
         return self.path.with_name(self.path.name + ".nvs")
+
+    def nvs_blobs(self, namespace: str) -> dict[str, bytes]:
+        """Key -> value of what the board has committed to NVS."""
+        lines = self.nvs.read_text().split("\n") if self.nvs.exists() else []
+        entries = [line.split(" ") for line in lines if line.startswith(f"{namespace} ")]
+        return {key: a2b_base64(value) for _, key, value in entries}
 
     def format(self, blocks: int = BLOCKS) -> Image:
         """Lay an empty file system, whatever was there."""

@@ -6,7 +6,6 @@ that moment, lets the board run until the power goes, powers it up again, and lo
 
 import contextlib
 import itertools
-import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -202,17 +201,11 @@ class Copy:
 
 def identities(image: Image):
     """What is in the slots on flash, as firstboot.board.slots() has them."""
-    from binascii import a2b_base64
-
     found = []
     for name in ("/identity.0", "/identity.1", "/lib/identity.1"):
         with contextlib.suppress(FileNotFoundError):
             found.append(image.get(name))
-    if image.nvs.exists() and image.nvs.read_bytes():
-        kept = json.loads(image.nvs.read_bytes()).get("firstboot", {})
-        if "identity" in kept:
-            found.append(a2b_base64(kept["identity"]))
-    return found
+    return found + list(image.nvs_blobs("firstboot").values())
 
 
 # What a host tool does over the REPL, on the board: the new config is written over the old one.

@@ -1,6 +1,7 @@
 # The port's `machine`, as far as firmware of this kind needs it.
 
 import array
+import sys
 import time
 
 import ffi
@@ -22,7 +23,8 @@ def start(spec, tell):
     global _spec, _tell
     _spec = spec
     _tell = tell
-    globals().update(spec["causes"])
+    for name in spec["causes"]:
+        setattr(sys.modules["machine"], name, spec["causes"][name])  # interned here, as the port has it in ROM
     if spec["watchdog"]:
         WDT(timeout=spec["watchdog"])  # a soft reset does not stop it
 

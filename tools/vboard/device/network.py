@@ -1,5 +1,6 @@
 # The port's `network`: one station interface that joins, refuses or drops by the host's plan.
 
+import sys
 import time
 
 STA_IF = 0
@@ -11,7 +12,8 @@ def start(spec):
     _plan = spec["wifi"]
     _mac = bytes(spec["mac"])
     _began = time.ticks_ms()
-    globals().update(spec["stats"])
+    for name in spec["stats"]:
+        setattr(sys.modules["network"], name, spec["stats"][name])  # interned here, as the port has it in ROM
     WLAN.IF_STA = STA_IF
     WLAN.IF_AP = AP_IF
 
