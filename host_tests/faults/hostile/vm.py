@@ -46,7 +46,7 @@ class Lab:
 
     def __init__(self, folder):
         self.folder = Path(folder)
-        files = {**firmware(strip=True), **microcoapy(strip=True), "/lib/hostile_app.py": APP}
+        files = {**firmware(strip=True, short=False), **microcoapy(strip=True), "/lib/hostile_app.py": APP}
         files["/lib/targets.mpy"] = compile_file(HERE / "targets.py", strip=True)
         for place, data in files.items():
             path = self.folder / place.lstrip("/")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tools.build import compile_file
 from tools.keys import make_authority
+from tools.shorten import shorten
 from tools.standin.provisioning import X509_CHAIN
 
 from ..powercut import simulator
@@ -21,7 +22,7 @@ from .cases import CONFLICT, SLACK, SLOW, TIMEOUT, Between, Outcome
 STAMP = re.compile(r"^ *(\d+\.\d{3}) ")
 VERBS = 3  # of the link between two lines of the log, at most: log in, one sample, one report
 # Each wait has a deadline of its own, so that the sum of them has none.
-NAIVE_DEADLINES = b"""\
+NAIVE_DEADLINES = """\
 from firstboot.link.wire import Wire
 
 ready = Wire.ready
@@ -42,8 +43,10 @@ firstboot.run()
 def naive(kind):
     """Files that make the firmware naive."""
     if kind == "handshake":
-        return {"/lib/firstboot/provision.mpy": compile_file(NAIVE / "provision.py", "firstboot/provision.py")}
-    return {"/main.py": NAIVE_DEADLINES} if kind else {}
+        return {
+            "/lib/firstboot/provision.mpy": compile_file(NAIVE / "provision.py", "firstboot/provision.py", short=True)
+        }
+    return {"/main.py": shorten(NAIVE_DEADLINES).encode()} if kind else {}
 
 
 class Bench(simulator.Bench):

@@ -68,7 +68,7 @@ def test_a_second_cut_while_it_recovers(scenario, record_property):
 def naive(*modules, **more):
     """A first boot of a firmware in which these modules are the naive ones."""
     files = {
-        f"/lib/firstboot/{module}.mpy": compile_file(NAIVE / f"{module}.py", f"firstboot/{module}.py")
+        f"/lib/firstboot/{module}.mpy": compile_file(NAIVE / f"{module}.py", f"firstboot/{module}.py", short=True)
         for module in modules
     }
     return Scenario(f"naive {' and '.join(modules)}", files=files, **more)
