@@ -13,7 +13,7 @@ _ROOMY = 256 * 1024
 _LUCK = 3072  # bytes below the size found by halving that are tried one by one
 _STEP = 256  # bytes, the fineness of a smallest heap
 _MOST = 96 * 1024
-_FAILED = re.compile(r"MemoryError|memory allocation failed|next try in")
+_FAILED = re.compile(r"MemoryError|memory allocation failed|more than the memory holds|next try in")
 _ACKNOWLEDGED = re.compile(r"telemetry: acknowledged; heap in use (\d+) bytes")
 _EMPTY = {"/main.py": b""}
 

@@ -1,15 +1,23 @@
 # firstboot: a board introduces itself to ThingsBoard. MIT licence, (c) 2026 the firstboot authors.
 #
 # main.py calls run(). What is needed only now and then (the boot, Wi-Fi, a connection's handshake) is an errand:
-# its code is in memory while it runs, and the telemetry loop has the heap to itself.
+# its code is in memory while it runs, and the telemetry loop has the heap to itself. What everything needs all the
+# time is here, a module less to hold: errands, the log (the one place where secrets are taken out), waiting.
 
 import gc
 import sys
+import time
 from micropython import const
 
 __version__ = "0.1.0"
 
 _VERIFIED = const(0x40)  # store.VERIFIED; the store's code is not in memory here
+
+watchdog = None  # what board.watch() started
+step = None  # called at every step of a wait while the server is away: telemetry samples on
+most = 1000  # ms between two steps
+_began = time.ticks_ms()  # the ports' ticks start with the boot, the VM's do not
+_secrets = []  # secrets.hide() adds to them
 
 
 def run(app="app"):
@@ -19,10 +27,9 @@ def run(app="app"):
     `on_attributes(dict)`. Returns only where the port's `machine.reset()` does.
     """
     try:
-        parts = _identify(app)
-        from .telemetry import Telemetry
-
-        Telemetry(*parts).run()
+        loop = _identify(app)
+        gc.collect()
+        loop.run()
     except Exception as e:  # noqa: BLE001 - the last line of defence: say why, and start again
         try:
             errand("boot", "ended", e)
@@ -63,3 +70,32 @@ def forget(name):
         if hasattr(sys.modules.get(package), module):
             delattr(sys.modules[package], module)
     gc.collect()
+
+
+def log(*parts):
+    """Print a line: the seconds since boot and `parts`, separated by spaces."""
+    line = clean(" ".join([str(part) for part in parts]))
+    print("%8.3f" % (time.ticks_diff(time.ticks_ms(), _began) / 1000), line)
+
+
+def clean(text):
+    """`text` without the secrets."""
+    for secret in _secrets:
+        text = text.replace(secret, "***")
+    return text
+
+
+def feed():
+    """Tell the watchdog that a step of a bounded wait, or a round trip, is done. Never called by a timer."""
+    if watchdog:
+        watchdog.feed()
+    if step:
+        step()
+
+
+def pause(ms):
+    """Sleep for `ms` milliseconds, feeding the watchdog."""
+    while ms > 0:
+        time.sleep_ms(min(ms, most))
+        ms -= most
+        feed()

@@ -2,7 +2,7 @@
 #
 # One line each, at every slow try: who plugs a cable in later sees it, too.
 
-from .log import log
+from . import log
 
 
 def not_found():

@@ -4,9 +4,9 @@ import os
 import time
 from micropython import const
 
+import firstboot
 import machine
 
-from . import wait
 
 _FLASH = const(150)  # ms
 _WATCHDOG = const(8388)  # ms
@@ -75,9 +75,9 @@ def watch(seconds):
     if seconds:
         ms = int(seconds * 1000)
         try:
-            wait.watchdog = machine.WDT(timeout=ms)
+            firstboot.watchdog = machine.WDT(timeout=ms)
         except ValueError:  # the RP2's counts no further
-            wait.watchdog = machine.WDT(timeout=min(ms, _WATCHDOG))
+            firstboot.watchdog = machine.WDT(timeout=min(ms, _WATCHDOG))
 
 
 def blink(times):

@@ -1,24 +1,21 @@
 # The boot: what comes before provisioning and before the loop, and after its end. MIT licence, (c) 2026 the
 # firstboot authors.
 
-import os
 from micropython import const
 
-from . import board, errand, forget
-from .backoff import Backoff
+from . import board, errand, forget, log, pause
 from .link import Denied
-from .log import hide, log
 from .store import ASKED, CANDIDATE, Store
-from .wait import pause
 
 _CRASH = const(10000)  # ms between a crash and the reset, so that a person can read why
 
 
 def boot():
-    """Bring up the board: returns config, Store, Link and Backoff."""
+    """Bring up the board: returns config, Store, Link and what backoff.draw() keeps."""
     log("firstboot on", board.kind())
     config = errand("setup", "config")
-    hide(*[config[name] for name in ("wifi.password", "provision.key", "provision.secret", "provision.fleet_secret")])
+    secret = ("wifi.password", "provision.key", "provision.secret", "provision.fleet_secret")
+    errand("secrets", "hide", [config[name] for name in secret])
     board.watch(config["watchdog"])
     store = Store(board.slots())
     store.hide()
@@ -27,7 +24,7 @@ def boot():
     for name in list(config):  # the link has what it needs: 400 bytes less while the board provisions itself
         if name.split(".")[0] in ("server", "tls", "coap", "watchdog"):
             del config[name]
-    return config, store, link, Backoff(config["retry.first"], config["retry.most"], os.urandom)
+    return config, store, link, [config["retry.first"], config["retry.first"], config["retry.most"]]
 
 
 def ended(error):

@@ -10,7 +10,7 @@ import socket
 import time
 from micropython import const
 
-from .log import log
+from . import log
 from .link import LinkError
 
 _SANE = const(2025)  # a clock of an earlier year was never set

@@ -105,8 +105,12 @@ def _text(value):
         return None
     if not isinstance(value, str):
         raise ValueError("wrong_value_type")
-    for c in value:
+    try:
+        data = value.encode()  # its bytes: each character of a str that is looked at becomes a name, for ever
+    except ValueError:
+        data = b"\x00"
+    for i in range(len(data)):
         # Half a surrogate pair is no character: MicroPython would send it, and the server close on it.
-        if ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000:
+        if data[i] < 32 or data[i] == 127 or data[i] == 0xED and data[i + 1] >= 0xA0:
             raise ValueError("bad_characters")
     return value

@@ -70,7 +70,7 @@ def check(doc):
     for name in doc:
         if isinstance(doc[name], dict):
             for member in doc[name]:
-                given["%s.%s" % (name, member)] = doc[name][member]
+                given[name + "." + member] = doc[name][member]
         else:
             given[name] = doc[name]
     config = {}
@@ -78,7 +78,7 @@ def check(doc):
         value = given.pop(name, None)
         if value is None:
             if default is ...:
-                raise ConfigError(name, "is missing")
+                raise ConfigError(name, "is missing: every board needs it")
             value = default
         else:
             _field(name, value, kind, least, most)
@@ -91,29 +91,35 @@ def check(doc):
 
 def _field(name, value, kind, least, most):
     if " " in kind:
-        wrong = value not in kind.split() and "one of: " + kind
+        wrong = value not in kind.split() and "must be one of: " + kind
     elif kind == "b":
-        wrong = not isinstance(value, bool) and "true or false"
-    elif kind in "sc":
-        # Half a surrogate pair, which JSON can spell, is no character.
-        wrong = (not isinstance(value, str) or [c for c in value if 0xD800 <= ord(c) < 0xE000]) and "text"
+        wrong = not isinstance(value, bool) and "must be true or false"
+    elif kind == "s" or kind == "c":
+        wrong = not _is_text(value) and "must be text"
         if not wrong:
             size = len(value if kind == "c" else value.encode())
-            wrong = not least <= size <= most and "%d to %d %s long" % (
-                least,
-                most,
-                "characters" if kind == "c" else "bytes",
-            )
+            wrong = "must be %d to %d characters long" if kind == "c" else "must be %d to %d bytes long"
+            wrong = not least <= size <= most and wrong % (least, most)
     else:
         # A bool is an int to Python, and never one that somebody meant.
         wrong = (
             (isinstance(value, bool) or not isinstance(value, (int, float) if kind == "n" else int))
-            and ("a number" if kind == "n" else "a whole number")
+            and ("must be a number" if kind == "n" else "must be a whole number")
             or not least <= value <= most
-            and "%s to %s" % (least, most)
+            and "must be %s to %s" % (least, most)
         )
     if wrong:
-        raise ConfigError(name, "must be " + wrong)
+        raise ConfigError(name, wrong)
+
+
+def _is_text(value):
+    # Half a surrogate pair, which JSON can spell, is no character. Looked for in bytes: each character of a str that
+    # is looked at becomes a name, which MicroPython never forgets.
+    try:
+        data = value.encode()
+    except (AttributeError, ValueError):  # ValueError: CPython does not encode it
+        return False
+    return not any([data[i] == 0xED and data[i + 1] >= 0xA0 for i in range(len(data))])
 
 
 def _together(config):
@@ -134,7 +140,8 @@ def _together(config):
     name = config["provision.name"]
     for part in ("board", "mac", "uid"):
         name = name.replace("{%s}" % part, "")
-    if "{" in name or "}" in name:
+    name = name.encode()
+    if b"{" in name or b"}" in name:
         raise ConfigError("provision.name", "may hold {board}, {mac} and {uid} only")
     if config["retry.first"] > config["retry.most"]:
         raise ConfigError("retry.first", "must not be more than retry.most")

@@ -11,8 +11,7 @@ from micropython import const
 
 import machine
 
-from . import errand
-from .log import clean, log
+from . import clean, errand, log
 
 _FILE = "crash.json"
 _MOST = const(5)  # crashes in a row, each within a minute of its boot, until the app is left out

@@ -9,9 +9,10 @@ import time
 from binascii import crc32
 from micropython import const
 
-from . import errand, forget, wait
+import firstboot
+
+from . import errand, feed, forget, log
 from .link import LinkError
-from .log import log
 from .mend import report, tick
 from .outbox import is_mark, path
 
@@ -66,7 +67,7 @@ def drain(loop, host, port):
     """
     outbox = loop.outbox
     # Samples are taken between two batches here, and not while one is on its way: it must stay where it is.
-    wait.step = None
+    firstboot.step = None
     outbox.limits = None
     _clock(outbox, host, port)
     count = 0
@@ -77,7 +78,7 @@ def drain(loop, host, port):
                 _send(loop, batch)
                 # One message and no more is what a server with a limit takes of each connection.
                 if count:
-                    loop.backoff.reset()
+                    loop.backoff[0] = loop.backoff[1]
                 count += batch.n
             _done(outbox, batch)
             loop.dropped += outbox.dropped
@@ -91,11 +92,11 @@ def drain(loop, host, port):
         if count:
             outbox.pace = min(_SLOWEST, max(_SLOWER, outbox.pace * 2))
         raise
-    loop.backoff.reset()
+    loop.backoff[0] = loop.backoff[1]
     log("outbox: empty, %d samples sent" % count)
     loop.outbox = None
     forget("firstboot.outbox")
-    wait.most = 1000
+    firstboot.most = 1000
     loop.link.topic = None  # the MQTT link's buffer may shrink again
 
 
@@ -125,7 +126,7 @@ def _send(loop, batch):
         log("telemetry: dropped a sample that the server would not take")
     else:
         loop.link.send(batch.payload())
-        wait.feed()
+        feed()
         loop.outbox.pace = loop.outbox.pace * 3 // 4
     loop.tries = 0
 

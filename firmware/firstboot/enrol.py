@@ -3,10 +3,7 @@
 
 import os
 
-from . import errand, forget
-from .backoff import Backoff
-from .log import log
-from .wait import pause
+from . import errand, forget, log, pause
 
 
 def enrol(config, store, link, backoff):
@@ -14,11 +11,11 @@ def enrol(config, store, link, backoff):
     log("identity: none that the server has accepted")
     wifi = (config["wifi.ssid"], config["wifi.password"], config["wifi.timeout"])
     refused = config.pop("retry.refused")
-    slow = Backoff(refused, refused, os.urandom)
+    slow = [refused, refused, refused]
 
     def wait(is_slow):
-        ms = (slow if is_slow else backoff).next()
-        log("provision:", "next try in %.1f s" % (ms / 1000))
+        ms = errand("backoff", "draw", slow if is_slow else backoff, os.urandom)
+        log("provision: next try in %.1f s" % (ms / 1000))
         pause(ms)
         _network(wifi, backoff)
 
@@ -38,7 +35,7 @@ def enrol(config, store, link, backoff):
 
     Provisioner(link, store, name, key, secret, make, wait).run()
     forget("firstboot.provision")
-    backoff.reset()
+    backoff[0] = backoff[1]
 
 
 def _network(wifi, backoff):
@@ -47,4 +44,4 @@ def _network(wifi, backoff):
             return errand("wifi", "join", *wifi)
         except OSError as e:
             log(e.args[0])
-            pause(backoff.next())
+            pause(errand("backoff", "draw", backoff, os.urandom))

@@ -8,9 +8,8 @@
 
 from micropython import const
 
-from . import errand
+from . import errand, log
 from .link import Denied
-from .log import log
 
 # The states, as store.py has them: private constants are folded into the table, 700 bytes of heap less than names.
 _EMPTY = const(0x00)
@@ -71,7 +70,7 @@ def begin(board, state, made):
     # With a certificate of a CA that the server trusts there is nothing to ask; without credentials, none to try.
     if state != _CANDIDATE or own and "files" in own:
         return own and board.link.open, own
-    log("provision:", "asking for", board.name, "with credentials of its own" if own else "without credentials")
+    log("provision: asking for", board.name, "with credentials of its own" if own else "without credentials")
     if store.state != _ASKED:
         _save(board, _ASKED, own)
     return board.link.ask, errand("codec", "request", board.key, board.secret, board.name, own)
@@ -109,10 +108,10 @@ def _asked(board, answer):
             answer = ValueError("a certificate that is not this board's")
     if isinstance(answer, Exception):
         is_lost = not isinstance(answer, ValueError)
-        log("provision:", "no answer:" if is_lost else "the answer can't be used:", answer)
+        log("provision: no answer:" if is_lost else "provision: the answer can't be used:", answer)
         return _LOST
     status, granted = answer
-    log("provision:", "the server answers", status)
+    log("provision: the server answers", status)
     if granted:
         _save(board, _VERIFYING, granted)
         return _GRANTED
@@ -126,16 +125,16 @@ def _tried(board, verb, answer):
     if not verb:
         return _DENIED  # mode "server": there is nothing to try
     if answer is None:
-        log("provision:", "the server accepts this board")
+        log("provision: the server accepts this board")
         return _ACCEPTED
     board.link.close()
     if not isinstance(answer, Denied):
-        log("provision:", "the server can't be reached:", answer)
+        log("provision: the server can't be reached:", answer)
         return _OFFLINE
-    log("provision:", "the server does not know these credentials:", answer)
+    log("provision: the server does not know these credentials:", answer)
     own = board.store.credentials
     if "next" in own:
-        log("provision:", "going back to the ones before")
+        log("provision: going back to the ones before")
         _save(board, board.store.state, errand("x509", "swap", own))
     return _DENIED
 

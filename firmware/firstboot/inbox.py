@@ -6,8 +6,7 @@
 import json
 from micropython import const
 
-from . import errand
-from .log import clean, log
+from . import clean, errand, log
 
 _ATTRIBUTES = b"v1/devices/me/attributes"
 _ASK = b"v1/devices/me/attributes/request/1"

@@ -6,7 +6,7 @@ import json
 import time
 from micropython import const
 
-from .log import log
+from . import log
 
 _REQUEST = b"v1/devices/me/rpc/request/1"
 _ANSWER = b"v1/devices/me/rpc/response/1"

@@ -5,12 +5,14 @@
 # every wait, and drain.py sends them when the server is there again.
 
 import json
+import os
 import time
 from micropython import const
 
-from . import errand, wait
+import firstboot
+
+from . import errand, log, pause
 from .link import Denied
-from .log import log
 
 _REVOKED = const(5)  # refusals in a row, spaced by the back-off, until the credentials count as revoked
 
@@ -27,7 +29,7 @@ def connect(loop):
         loop.inbox.open()
     if loop.outbox:
         errand("drain", "drain", loop, *loop.keep[2:])
-    wait.step = None
+    firstboot.step = None
 
 
 def lost(loop, error):
@@ -44,14 +46,14 @@ def lost(loop, error):
     if loop.sample is not None:
         _keep(loop, loop.sample, time.ticks_diff(time.ticks_ms(), loop.taken))
         loop.sample = None
-    wait.step = lambda: tick(loop)
-    wait.most = max(10, min(1000, loop.period))
-    wait.pause(loop.backoff.next())
+    firstboot.step = lambda: tick(loop)
+    firstboot.most = max(10, min(1000, loop.period))
+    pause(errand("backoff", "draw", loop.backoff, os.urandom))
 
 
 def end(loop):
     """The loop has ended: what is in memory goes to flash."""
-    wait.step = None
+    firstboot.step = None
     if loop.outbox:
         loop.outbox.flush()
 

@@ -13,8 +13,7 @@ import time
 from binascii import crc32
 from micropython import const
 
-from . import errand
-from .log import log
+from . import errand, log
 
 _SEGMENT = const(4096)  # bytes, a flash block; what is dropped is dropped by the segment
 _FULL = const(1024)  # bytes that wait for the next write, and make it come early

@@ -1,16 +1,17 @@
 # From the boot to the loop: the last errand before it. MIT licence, (c) 2026 the firstboot authors.
 
 import os
+import time
 from micropython import const
 
-from . import __version__, errand
-from .log import log
+from . import __version__, errand, log
+from .telemetry import Telemetry
 
 _HOUR = const(3600000)  # ms
 
 
 def ready(name, is_open, config, store, link, backoff):
-    """What Telemetry() is made with; `name`: the module of the user's app; `is_open`: whether `link` is."""
+    """The Telemetry of this board. `name`: the module of the user's app; `is_open`: whether `link` is."""
     log("identity: verified")
     wifi = (config["wifi.ssid"], config["wifi.password"], config["wifi.timeout"])
     is_safe, report, is_trial = errand("crash", "begin")
@@ -23,9 +24,37 @@ def ready(name, is_open, config, store, link, backoff):
     app = _app(name)
     inbox = _inbox(app, link, config["transport"])
     keep = (config["outbox.bytes"], _HOUR // config["outbox.writes_per_hour"], config["ntp.host"], config["ntp.port"])
-    period, revoked = config["period"], config["revoked"]
-    link_and_more = link, store.credentials, is_open, wifi, backoff, period, revoked
-    return (app, inbox) + link_and_more + (_outbox(keep), keep, notes, is_trial)
+    rest = config["period"], config["revoked"], _outbox(keep), keep, notes, is_trial
+    return telemetry(app, inbox, link, store.credentials, is_open, wifi, backoff, *rest)
+
+
+def telemetry(app, inbox, link, credentials, is_open, wifi, backoff, period, revoked, outbox, keep, notes, is_trial):
+    """A Telemetry.
+
+    `app`: the user's module, or None where it could not be imported. `inbox`: what hears the server, or None.
+    `link` may be open already (`is_open`). `wifi`: the arguments of wifi.join(). `period`: seconds. `revoked`:
+    "provision" ends the loop when the credentials are refused, "wait" tries on. `outbox`: an Outbox with what an
+    earlier boot could not send, or None; `keep`: the arguments of Outbox(), and of drain() after the loop. `notes`:
+    more attributes for the first report. `is_trial`: whether a crash in the first minute counts.
+    """
+    loop = Telemetry()
+    loop.app = app
+    loop.inbox = inbox
+    loop.link = link
+    loop.credentials = credentials
+    loop.is_open = is_open
+    loop.wifi = wifi
+    loop.backoff = backoff
+    loop.period = int(period * 1000)
+    loop.revoked = revoked
+    loop.outbox = outbox
+    loop.keep = keep
+    loop.notes = notes
+    loop.is_trial = is_trial
+    loop.sample = loop.told = None
+    loop.denied = loop.errors = loop.tries = loop.dropped = loop.taken = 0
+    loop.due = loop.began = time.ticks_ms()
+    return loop
 
 
 def _app(name):

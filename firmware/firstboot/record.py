@@ -6,7 +6,7 @@
 import json
 from binascii import crc32
 
-from .log import log
+from . import log
 
 
 def newest(slots):

@@ -1,12 +1,15 @@
-# The forms in which a secret could get into a line of the log. MIT licence, (c) 2026 the firstboot authors.
+# What must never be in the log. MIT licence, (c) 2026 the firstboot authors.
 
 import json
 
+from . import _secrets as forms
 
-def add(forms, secrets, instead):
-    """Add every form of `secrets` (str, bytes or None each) to the list `forms`: plain, as repr() and as JSON.
 
-    Returns those that are new. `instead`: forms to remove before, or a hostile server's grants would fill the heap.
+def hide(secrets, instead=()):
+    """Never print `secrets` (str, bytes or None each) again: from here on every line shows *** in their place.
+
+    Plain, and as repr() and JSON write them. Returns these forms, as far as they are new. `instead`: what an earlier
+    call has returned, and need not be hidden any longer, or a hostile server's grants would fill the heap.
     """
     for form in instead:
         forms.remove(form)

@@ -10,7 +10,7 @@ import time
 
 from . import __version__, errand
 
-_LOOP = ("log", "wait", "backoff", "link", "link.wire", "link.mqtt", "telemetry")
+_LOOP = ("link", "link.wire", "link.mqtt", "telemetry")
 _TIMES = 50
 _PAYLOAD = b'{"selftest":1}'
 

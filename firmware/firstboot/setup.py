@@ -2,9 +2,7 @@
 
 from binascii import crc32
 
-from . import board, forget
-from .log import log
-from .wait import pause
+from . import board, forget, log, pause
 
 _CONFIG = "config.json"
 
@@ -17,10 +15,10 @@ def config():
     try:
         return load(_CONFIG)
     except ConfigError as e:
-        log("config:", e.args[0], e.args[1])
+        log("config: %s %s" % e.args)
     finally:
         forget("firstboot.config")
-    log("config: waiting for", _CONFIG, "to change")
+    log("config: waiting for %s to change" % _CONFIG)
     before = _content()
     while _content() == before:
         board.blink(2)

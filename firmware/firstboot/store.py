@@ -4,7 +4,7 @@
 
 import os
 
-from . import errand, log
+from . import errand
 
 # The states of a record; provision.py has the transitions between them.
 EMPTY = 0x00
@@ -57,4 +57,4 @@ class Store:
         while credentials:
             secrets.extend([credentials.get(member) for member in ("token", "username", "password", "key")])
             credentials = credentials.get("next")
-        self.hidden = log.hide(*secrets, instead=self.hidden)
+        self.hidden = errand("secrets", "hide", secrets, self.hidden)

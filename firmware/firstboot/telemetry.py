@@ -7,42 +7,14 @@ import json
 import time
 from micropython import const
 
-from . import errand, wait
+from . import errand, feed, log
 from .link import Denied
-from .log import log
 
 _TRIAL = const(60000)  # ms that a boot must live to be none of those that crash
 
 
 class Telemetry:
-    """Send what `app.read()` returns every `period` seconds, for ever.
-
-    `app`: the user's module, or None where it could not be imported. `inbox`: what hears the server, or None.
-    `link` may be open already (`is_open`). `wifi`: the arguments of wifi.join(). `revoked`: "provision" ends the
-    loop when the credentials are refused, "wait" tries on. `outbox`: an Outbox with what an earlier boot could not
-    send, or None; `keep`: the arguments of Outbox(), and of drain() after the loop. `notes`: more attributes for the
-    first report. `is_trial`: whether a crash in the first minute counts.
-    """
-
-    def __init__(
-        self, app, inbox, link, credentials, is_open, wifi, backoff, period, revoked, outbox, keep, notes, is_trial
-    ):
-        self.app = app
-        self.inbox = inbox
-        self.link = link
-        self.credentials = credentials
-        self.is_open = is_open
-        self.wifi = wifi
-        self.backoff = backoff
-        self.period = int(period * 1000)
-        self.revoked = revoked
-        self.outbox = outbox
-        self.keep = keep
-        self.notes = notes
-        self.is_trial = is_trial
-        self.sample = self.told = None
-        self.denied = self.errors = self.tries = self.dropped = self.taken = 0
-        self.due = self.began = time.ticks_ms()
+    """Send what `app.read()` returns every `period` milliseconds, for ever. ready.py makes one, with its attributes."""
 
     def run(self):
         """Raises Denied when the server has refused the credentials often enough; returns never."""
@@ -94,8 +66,8 @@ class Telemetry:
         if self.sample is not None:
             self.link.send(self.sample)
             self.sample = None
-            wait.feed()
-            self.backoff.reset()
+            feed()
+            self.backoff[0] = self.backoff[1]
         is_first = self.told is None
         if self.told != self.trouble():
             errand("mend", "report", self)

@@ -3,7 +3,7 @@
 import io
 import sys
 
-from .log import log
+from . import log
 
 
 def trace(error):

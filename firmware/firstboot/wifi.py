@@ -5,8 +5,7 @@ from micropython import const
 
 import network
 
-from .log import log
-from .wait import feed
+from . import feed, log
 
 _STEP = const(20)  # ms between two looks at the radio
 

@@ -4,10 +4,11 @@ import importlib
 import sys
 
 import esp32
+import firstboot
 import machine
+import micro
 import network
 import pytest
-from firstboot import log
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +18,11 @@ def board(monkeypatch, tmp_path):
     machine.start()
     network.start()
     esp32.erase()
-    importlib.reload(log)  # with nothing to hide
+    firstboot._secrets.clear()
+    monkeypatch.setattr(firstboot, "_began", micro.time.ticks_ms())
+    monkeypatch.setattr(firstboot, "watchdog", None)
+    monkeypatch.setattr(firstboot, "step", None)
+    monkeypatch.setattr(firstboot, "most", 1000)
     modules = {name: module for name, module in sys.modules.items() if name.startswith("firstboot.")}
     yield tmp_path
     sys.modules.update(modules)  # errands forget what they needed

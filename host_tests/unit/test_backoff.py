@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from firstboot.backoff import Backoff
+from firstboot.backoff import draw
 
 
 def most(n):
@@ -15,26 +15,17 @@ def least(n):
 
 
 def test_the_span_doubles_up_to_the_most():
-    backoff = Backoff(2, 30, most)
-    assert [backoff.next() for _ in range(6)] == [2000, 4000, 8000, 16000, 30000, 30000]
+    backoff = [2, 2, 30]
+    assert [draw(backoff, most) for _ in range(6)] == [2000, 4000, 8000, 16000, 30000, 30000]
 
 
 def test_the_shortest_wait_is_a_tenth_of_the_span():
-    backoff = Backoff(2, 30, least)
-    assert [backoff.next() for _ in range(6)] == [200, 400, 800, 1600, 3000, 3000]
-
-
-def test_reset_starts_again():
-    backoff = Backoff(1, 60, most)
-    for _ in range(5):
-        backoff.next()
-    backoff.reset()
-    assert backoff.next() == 1000
+    backoff = [2, 2, 30]
+    assert [draw(backoff, least) for _ in range(6)] == [200, 400, 800, 1600, 3000, 3000]
 
 
 def test_waits_are_spread_and_stay_within_the_span():
-    backoff = Backoff(10, 10, os.urandom)
-    waits = [backoff.next() for _ in range(2000)]
+    waits = [draw([10, 10, 10], os.urandom) for _ in range(2000)]
     assert min(waits) >= 1000 and max(waits) <= 10000
     for low in range(1000, 10000, 1000):  # every second of it is used
         assert any(low <= wait <= low + 1000 for wait in waits)
@@ -42,8 +33,8 @@ def test_waits_are_spread_and_stay_within_the_span():
 
 @pytest.mark.parametrize(("first", "last"), [(0.01, 0.02), (0.01, 86400), (3600, 86400)])
 def test_the_limits_of_the_config(first, last):
-    backoff = Backoff(first, last, os.urandom)
+    backoff = [first, first, last]
     for _ in range(40):
-        wait = backoff.next()
+        wait = draw(backoff, os.urandom)
         assert isinstance(wait, int)
         assert 0 < wait <= last * 1000

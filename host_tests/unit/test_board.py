@@ -1,10 +1,11 @@
 """What differs from port to port, and waiting with the watchdog."""
 
+import firstboot
 import machine
 import micro
 import network
 import pytest
-from firstboot import board, wait
+from firstboot import board
 
 from .peer import Stopwatch
 
@@ -12,7 +13,7 @@ from .peer import Stopwatch
 @pytest.fixture
 def watchdog(monkeypatch):
     """A running watchdog, forgotten afterwards."""
-    monkeypatch.setattr(wait, "watchdog", None)
+    monkeypatch.setattr(firstboot, "watchdog", None)
     board.watch(8)
     return machine.watchdogs[0]
 
@@ -48,7 +49,7 @@ def test_pause_feeds_the_watchdog_every_second(watchdog, monkeypatch):
     assert watchdog.timeout == 8000
     slept = []
     monkeypatch.setattr(micro.time, "sleep_ms", lambda ms: slept.append((ms, watchdog.fed)))
-    wait.pause(3500)
+    firstboot.pause(3500)
     assert sum(ms for ms, _ in slept) == 3500
     assert max(ms for ms, _ in slept) <= 1000
     assert [fed for _, fed in slept] == [0, 1, 2, 3]
@@ -56,12 +57,12 @@ def test_pause_feeds_the_watchdog_every_second(watchdog, monkeypatch):
 
 def test_pause_takes_its_time():
     with Stopwatch() as watch:
-        wait.pause(120)
+        firstboot.pause(120)
     assert 0.1 < watch.seconds < 0.5
 
 
 def test_feeding_without_a_watchdog_does_nothing():
-    wait.feed()
+    firstboot.feed()
 
 
 def test_blink(monkeypatch):

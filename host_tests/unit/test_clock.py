@@ -16,7 +16,7 @@ EPOCH_2000 = 946684800
 
 
 def wire(seconds=5):
-    made = Wire("127.0.0.1", 1)
+    made = Wire()
     made.within(int(seconds * 1000))
     return made
 

@@ -3,9 +3,10 @@
 import json
 import os
 
+import firstboot
 import machine
 import pytest
-from firstboot import board, crash, log, ready, wait
+from firstboot import board, crash, errand, ready
 
 TEXT = "reset without a word"
 
@@ -72,7 +73,7 @@ def test_the_watchdog_leaves_a_word_too():
 
 
 def test_a_report_is_bounded_and_tells_no_secret():
-    log.hide("hunter2-hunter2")
+    errand("secrets", "hide", ["hunter2-hunter2"])
     crash.note(ValueError("the password is hunter2-hunter2, " + "x" * 2000))
     assert os.stat("crash.json").st_size < 600
     crash.note(ValueError("the password is hunter2-hunter2"))
@@ -110,8 +111,8 @@ def test_a_watchdog_longer_than_the_port_has_is_the_ports_longest(monkeypatch):
             super().__init__(timeout=timeout)
 
     monkeypatch.setattr(machine, "WDT", Wdt)
-    monkeypatch.setattr(wait, "watchdog", None)
+    monkeypatch.setattr(firstboot, "watchdog", None)
     board.watch(300)
-    assert wait.watchdog.timeout == 8388
+    assert firstboot.watchdog.timeout == 8388
     board.watch(2)
-    assert wait.watchdog.timeout == 2000
+    assert firstboot.watchdog.timeout == 2000

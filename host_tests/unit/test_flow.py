@@ -11,14 +11,12 @@ import firstboot
 import machine
 import micro
 import pytest
-from firstboot import board
-from firstboot.backoff import Backoff
+from firstboot import board, ready
 from firstboot.candidate import derive, make
 from firstboot.link import LinkError
 from firstboot.link.mqtt import Link
 from firstboot.provision import Provisioner
 from firstboot.store import ASKED, VERIFIED, Store
-from firstboot.telemetry import Telemetry
 
 from tools.standin.provisioning import PRE_PROVISIONED
 
@@ -186,15 +184,14 @@ def test_telemetry_survives_a_closed_session(standin):
             raise Stop
         return {"n": n}
 
-    backoff = Backoff(0.02, 0.05, os.urandom)
-    loop = Telemetry(
+    loop = ready.telemetry(
         SimpleNamespace(read=read),
         None,
         link,
         credentials,
         False,
         (None, "", 1),
-        backoff,
+        [0.02, 0.02, 0.05],
         0.05,
         "provision",
         None,

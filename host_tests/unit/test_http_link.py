@@ -157,7 +157,7 @@ def test_a_server_that_closes_in_the_middle(said):
         request(session)
         session.send(said)
 
-    with Peer(script) as peer, pytest.raises(LinkError, match="closed the connection"):
+    with Peer(script) as peer, pytest.raises(OSError, match="closed the connection"):
         link(peer.port).ask(b"{}")
 
 
@@ -318,7 +318,7 @@ def test_closed_while_the_request_is_under_way():
 def test_a_new_connection_is_not_tried_again():
     with Peer(lambda session: request(session)) as peer:
         device = link(peer.port)
-        with pytest.raises(LinkError, match="closed"):
+        with pytest.raises(OSError, match="closed"):
             device.open(OWN)
 
 
@@ -332,7 +332,7 @@ def test_once_an_answer_has_begun_nothing_is_sent_again():
     with Peer(script) as peer:
         device = link(peer.port)
         device.open(OWN)
-        with pytest.raises(LinkError, match="closed"):
+        with pytest.raises(OSError, match="closed"):
             device.send(b"{}")
 
 

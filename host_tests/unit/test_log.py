@@ -11,13 +11,13 @@ from .fakes import MemorySlot
 
 
 def test_a_line_has_the_time_and_the_parts(capsys):
-    log.log("one", 2, None, 3.5)
+    log("one", 2, None, 3.5)
     assert re.fullmatch(r" *\d+\.\d{3} one 2 None 3\.5\n", capsys.readouterr().out)
 
 
 def test_a_hidden_secret_never_shows(capsys):
-    log.hide("tulip-4711")
-    log.log("a tulip-4711 and tulip-4711", ["tulip-4711"], {"token": "tulip-4711"})
+    errand("secrets", "hide", ["tulip-4711"])
+    log("a tulip-4711 and tulip-4711", ["tulip-4711"], {"token": "tulip-4711"})
     out = capsys.readouterr().out
     assert "tulip" not in out
     assert out.count("***") == 4
@@ -26,30 +26,30 @@ def test_a_hidden_secret_never_shows(capsys):
 @pytest.mark.parametrize("order", [("rose", "rose-rose-garden"), ("rose2-garden-rose2", "rose2")])
 def test_a_secret_within_another_leaves_no_rest(capsys, order):
     for secret in order:
-        log.hide(secret)
-    log.log("x", *order)
+        errand("secrets", "hide", [secret])
+    log("x", *order)
     assert re.search(r"x \*\*\* \*\*\*\n", capsys.readouterr().out)
 
 
 def test_bytes_are_hidden_as_text_and_as_bytes(capsys):
-    log.hide(b"lily-0815")
-    log.log("lily-0815", b"lily-0815", bytearray(b"<lily-0815>"))
+    errand("secrets", "hide", [b"lily-0815"])
+    log("lily-0815", b"lily-0815", bytearray(b"<lily-0815>"))
     assert "lily" not in capsys.readouterr().out
 
 
 def test_nothing_to_hide_changes_nothing(capsys):
-    log.hide(None)
-    log.hide("")
-    log.hide(b"")
-    log.log("plain text")
+    errand("secrets", "hide", [None])
+    errand("secrets", "hide", [""])
+    errand("secrets", "hide", [b""])
+    log("plain text")
     assert "plain text" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("secret", ["pässwörd-ünï", 'quo"te-4711', "back\\slash-4711"])
 def test_a_secret_is_hidden_however_it_is_quoted(capsys, secret):
-    log.hide(secret)
-    log.log(secret.encode())
-    log.log(json.dumps({"token": secret}))
+    errand("secrets", "hide", [secret])
+    log(secret.encode())
+    log(json.dumps({"token": secret}))
     out = capsys.readouterr().out
     assert repr(secret.encode())[2:-1] not in out
     assert json.dumps(secret)[1:-1] not in out
@@ -61,13 +61,13 @@ def test_credentials_are_hidden(capsys):
     credentials = {"token": "iris-1", "username": "iris-2", "password": "iris-3", "key": "iris-4", "clientId": "board"}
     store.save(VERIFIED, credentials)
     store.hide()
-    log.log(credentials)
+    log(credentials)
     out = capsys.readouterr().out
     assert "iris" not in out and "board" in out
 
 
 def test_a_traceback_names_file_and_error_and_no_secret(capsys):
-    log.hide("peony-99")
+    errand("secrets", "hide", ["peony-99"])
     try:
         raise ValueError("token peony-99 is bad")
     except ValueError as e:
@@ -79,7 +79,7 @@ def test_a_traceback_names_file_and_error_and_no_secret(capsys):
 
 
 def test_a_traceback_of_several_lines_in_the_message(capsys):
-    log.hide("aster-7")
+    errand("secrets", "hide", ["aster-7"])
     try:
         raise OSError("first\nsecond aster-7\nthird")
     except OSError as e:

@@ -3,9 +3,11 @@
 import inspect
 import sys
 
+import firstboot
 import machine
 import pytest
-from firstboot import crash, drain, mend, outbox, wait
+from firstboot import crash, drain, mend, outbox, telemetry
+from firstboot.link import wire
 from firstboot.outbox import Outbox
 
 from . import test_crash, test_outbox, test_telemetry
@@ -121,15 +123,14 @@ def _no_sampling_without_a_server(patch):
 
 
 def _only_between_two_tries(patch):
-    real = wait.feed
+    real = firstboot.feed
 
     def feed():
         if sys._getframe(1).f_code.co_name == "pause":
             real()
 
-    patch.setattr(wait, "feed", feed)
-    pause = wait.pause
-    patch.setattr(wait, "pause", type(pause)(pause.__code__, {**vars(wait), "feed": real}))
+    for module in (firstboot, telemetry, wire):
+        patch.setattr(module, "feed", feed)
 
 
 def _a_sample_dropped_with_its_connection(patch):
@@ -159,7 +160,7 @@ def _any_close_is_poison(patch):
 
 
 def _nothing_written_in_the_end(patch):
-    patch.setattr(mend, "end", lambda loop: setattr(wait, "step", None))
+    patch.setattr(mend, "end", lambda loop: setattr(firstboot, "step", None))
 
 
 def _crashes_counted_in_memory(patch):
@@ -231,8 +232,8 @@ def test_a_naive_variant_is_noticed(naive, test, given, monkeypatch, capsys):
         with pytest.raises(AssertionError):
             test(**wanted)
     finally:
-        wait.step = None
-        wait.most = 1000
+        firstboot.step = None
+        firstboot.most = 1000
 
 
 def _keep_modules(patch):

@@ -37,10 +37,10 @@ def pair():
 
 
 def test_only_the_firmware_sees_the_facades():
-    from firstboot import log
+    import firstboot
     from firstboot.link import wire
 
-    assert log.time is micro.time and wire.select is micro.select
+    assert firstboot.time is micro.time and wire.select is micro.select
     assert sys.modules["time"] is time and not hasattr(time, "ticks_ms")
     assert sys.modules["socket"] is socket and not hasattr(socket.socket, "readinto")
 
@@ -201,20 +201,29 @@ class Echo:
 
 def wire(port, authority, client=None, verify=True):
     """A Wire over TLS, its deadline some seconds away."""
-    from firstboot.link.tls import options
+    from firstboot import errand
     from firstboot.link.wire import Wire
 
     Path("ca.der").write_bytes(der(authority.cert_pem))
-    made = Wire("localhost", port, options(config(tls__verify=verify)))
+    made = Wire()
+    settings = config(server__host="localhost", server__port=port, tls__enabled=True, tls__verify=verify)
+    errand("link.dial", "prepare", made, settings)
     made.identity = client
     made.within(5000)
     return made
 
 
+def dial(stream, first):
+    """Connect and send `first`."""
+    from firstboot import errand
+
+    errand("link.dial", "tcp", stream, first)
+
+
 def echo(stream, size):
     """Send `size` bytes and read them back."""
     data = bytes(i * 7 & 255 for i in range(size))
-    stream.open(data[:10])
+    dial(stream, data[:10])
     for start in range(10, size, 10_000):
         stream.write(data, start, min(10_000, size - start))
     back = bytearray(size)
@@ -232,9 +241,10 @@ def test_a_stream_over_tls(authority, delay):
 def test_what_tls_holds_back_is_ready_to_read(authority):
     with Echo(authority) as server:
         stream = wire(server.port, authority)
-        stream.open(b"abcdefgh")
+        dial(stream, b"abcdefgh")
         for letter in b"abcdefgh":  # one record: after its first byte the socket itself has nothing
-            assert stream.arrives(1000)
+            stream.within(1000)
+            assert stream.ready(None)
             one = bytearray(1)
             stream.fill(one)
             assert one[0] == letter

@@ -8,8 +8,7 @@ from types import SimpleNamespace
 import firstboot
 import micro
 import pytest
-from firstboot import crash, drain, outbox, telemetry, wait
-from firstboot.backoff import Backoff
+from firstboot import crash, drain, outbox, ready
 from firstboot.link import Denied, LinkError
 
 from .fakes import OWN, Stop
@@ -29,6 +28,7 @@ class Clock:
         real = micro.time.gmtime
         monkeypatch.setattr(micro.time, "ticks_ms", lambda: self.now)
         monkeypatch.setattr(micro.time, "sleep_ms", self._sleep)
+        monkeypatch.setattr(os, "urandom", lambda n: b"\xff" * n)  # the longest wait that the back-off may draw
         monkeypatch.setattr(micro.time, "time", self.time)
         monkeypatch.setattr(micro.time, "gmtime", lambda *seconds: real(*(seconds or (self.time(),))))
 
@@ -45,8 +45,8 @@ def clock(monkeypatch):
     """A clock that is set, and runs only while the board waits."""
     Link.clock = Clock(monkeypatch)
     yield Link.clock
-    wait.step = None
-    wait.most = 1000
+    firstboot.step = None
+    firstboot.most = 1000
 
 
 class Link:
@@ -108,15 +108,14 @@ def counter():
 
 
 def loop(link, app=None, is_open=True, period=60, revoked="provision", keep=KEEP, outbox=None, is_trial=False):
-    backoff = Backoff(2, 300, lambda n: b"\xff" * n)
-    return telemetry.Telemetry(
+    return ready.telemetry(
         app or counter(),
         None,
         link,
         OWN,
         is_open,
         (None, "", 1),
-        backoff,
+        [2, 2, 300],
         period,
         revoked,
         outbox,
@@ -260,7 +259,7 @@ def test_read_goes_on_during_a_long_join(monkeypatch, clock):
     def join(*arguments):
         for _ in range(200):
             clock.now += 100
-            wait.feed()
+            firstboot.feed()
         raise OSError("wifi: no such network in reach")
 
     real = firstboot.errand
@@ -393,7 +392,7 @@ def test_after_an_outage_nothing_of_it_stays():
     one = loop(link)
     with pytest.raises(Stop):
         one.run()
-    assert one.outbox is None and wait.step is None and wait.most == 1000
+    assert one.outbox is None and firstboot.step is None and firstboot.most == 1000
     assert "firstboot.outbox" not in sys.modules and "firstboot.drain" not in sys.modules
     assert link.topic is None
     assert not os.listdir()

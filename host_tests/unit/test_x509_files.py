@@ -161,7 +161,7 @@ def test_a_new_pair_waits_beside_the_old_one(capsys):
     made = theirs.load_der_x509_certificate(base64.b64decode(certificate))
     assert made.subject.rfc4514_string() == "CN=" + NAME
     assert door("rotate") == certificate  # an order that comes twice makes one pair
-    log.log(new["key"], own["key"])
+    log(new["key"], own["key"])
     assert new["key"] not in capsys.readouterr().out
 
 

@@ -104,12 +104,12 @@ def test_a_watchdog_beyond_the_ports_reach_is_cut():
 
 
 FED = b"""\
-from firstboot import wait
+import firstboot
 
 
 def read():
     while True:
-        wait.watchdog.feed()
+        firstboot.watchdog.feed()
 """
 
 

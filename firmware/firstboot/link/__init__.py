@@ -11,11 +11,10 @@
 
 
 class LinkError(OSError):
-    """The server can't be reached or does not keep to the protocol: args[0] says how."""
+    """The server can't be reached or does not keep to the protocol: args[0] says how.
 
-
-class Closed(LinkError):
-    """The server closed the connection."""
+    An OSError that is none of these: the connection broke, or the server closed it.
+    """
 
 
 class Denied(Exception):

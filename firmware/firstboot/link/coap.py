@@ -16,8 +16,7 @@ try:
 except ImportError:
     raise ImportError("transport coap needs microCoAPy: mpremote mip install github:insighio/microCoAPy")
 
-from .. import __version__, errand
-from ..wait import feed
+from .. import __version__, errand, feed
 from . import Denied, LinkError
 
 _CON = const(0)

@@ -1,6 +1,7 @@
-# Opening a TCP connection, TLS above it where asked. MIT licence, (c) 2026 the firstboot authors.
+# Before a TCP stream flows: its settings, and opening it, TLS above it where asked. MIT licence, (c) 2026 the
+# firstboot authors.
 #
-# An errand of Wire.open(): the only file of the firmware that opens a TCP socket.
+# Errands of the links: the only file of the firmware that opens a TCP socket.
 
 import select
 import socket
@@ -11,8 +12,21 @@ from . import LinkError
 from .wire import Wire
 
 
+def prepare(wire, config):
+    """Set `wire` (a Wire) up for the server of `config`, without any I/O; errors are ConfigError's business."""
+    wire.host = config["server.host"]
+    wire.port = config["server.port"]
+    wire.timeout = int(config["server.timeout"] * 1000)  # ms that a verb of the link may take
+    wire.most = config["server.frame"]  # bytes
+    wire.tls = errand("link.tls", "options", config) if config["tls.enabled"] else None
+    wire.identity = None  # the credentials whose certificate TLS presents
+    wire.sock = None
+    wire.poll = select.poll()
+
+
 def tcp(wire, first):
     """Connect `wire` (a Wire) and send `first`, which TLS does when it is satisfied. LinkError says what failed."""
+    Wire.close(wire)
     try:
         address = socket.getaddrinfo(wire.host, wire.port)[0][-1]
     except OSError as e:

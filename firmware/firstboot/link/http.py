@@ -7,9 +7,8 @@
 import time
 from micropython import const
 
-from .. import __version__, errand
-from ..wait import pause
-from . import Closed, Denied, LinkError
+from .. import __version__, errand, pause
+from . import Denied, LinkError
 from .wire import Wire
 
 _CHUNKED = const(-1)  # in place of a body's length
@@ -20,10 +19,7 @@ class Link(Wire):
     """A client of ThingsBoard's HTTP transport (contract 2.5, 4.1, 4.6, 5 and 6)."""
 
     def __init__(self, config):
-        tls = errand("link.tls", "options", config) if config["tls.enabled"] else None
-        Wire.__init__(self, config["server.host"], config["server.port"], tls)
-        self.timeout = int(config["server.timeout"] * 1000)
-        self.most = config["server.frame"]
+        errand("link.dial", "prepare", self, config)
         self.buffer = bytearray(128)
 
     def ask(self, request):
@@ -57,7 +53,8 @@ class Link(Wire):
                 return
             try:
                 # What arrives without a request can only be the end of the connection, or TLS's own business.
-                if self.arrives(ms) and self.sock.readinto(self.buffer) is not None:
+                self.within(ms)
+                if self.ready(None) and self.sock.readinto(self.buffer) is not None:
                     self.close()
             except OSError:
                 self.close()
@@ -83,12 +80,12 @@ class Link(Wire):
                 if is_kept:
                     self.write(packet, 0, len(packet))
                 else:
-                    Wire.open(self, packet)
+                    errand("link.dial", "tcp", self, packet)
                 return self.answer()
             except OSError as e:
                 self.close()
                 # Closed before the first byte of an answer, the request was not heard: the connection was idle.
-                if not is_kept or self.left < self.most or not _is_closed(e):
+                if not is_kept or self.left < self.most or isinstance(e, LinkError):
                     raise
 
     def begin(self):
@@ -165,8 +162,8 @@ class Link(Wire):
         try:
             size = self.some(self.buffer)
         except OSError as e:
-            if is_first and not self.tls and _is_closed(e):
-                raise Closed("%s; is it right that tls.enabled is false?" % e)
+            if is_first and not self.tls and not isinstance(e, LinkError):
+                raise OSError("%s; is it right that tls.enabled is false?" % e)
             raise
         if size > self.left:
             self.take(size + self.most)
@@ -174,7 +171,3 @@ class Link(Wire):
             raise LinkError("server.port speaks TLS, and tls.enabled is false")
         self.left -= size
         self.rest += self.buffer[:size]
-
-
-def _is_closed(error):
-    return not isinstance(error, LinkError) or isinstance(error, Closed)

@@ -5,9 +5,8 @@
 
 import json
 
-from .. import forget
+from .. import errand, forget
 from . import LinkError
-from .wire import Wire
 
 
 class _Dial:
@@ -35,7 +34,7 @@ class _Dial:
         if not self.packet:
             return b"\r\n"
         self.link.begin()
-        Wire.open(self.link, self.packet)
+        errand("link.dial", "tcp", self.link, self.packet)
         self.packet = None
         self.answer = self.link.answer()
         return b"HTTP/1.0 200 OK\r\n"

@@ -2,7 +2,7 @@
 #
 # An errand of link/http.py; ValueError where the server does not keep to RFC 9112.
 
-from . import Closed
+from . import LinkError
 
 
 def chunks(link):
@@ -26,7 +26,9 @@ def to_end(link):
     try:
         while True:
             link.more()
-    except Closed:
+    except OSError as e:
+        if isinstance(e, LinkError):
+            raise
         data = link.rest
         link.begin()
         link.close()

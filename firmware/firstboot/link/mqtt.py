@@ -9,7 +9,6 @@ import time
 from micropython import const
 
 from .. import errand
-from . import LinkError
 from .wire import Wire
 
 _PUBLISH = const(0x30)
@@ -20,11 +19,8 @@ class Link(Wire):
     """A connection to ThingsBoard's MQTT transport (contract 3 and 4.2)."""
 
     def __init__(self, config):
-        tls = errand("link.tls", "options", config) if config["tls.enabled"] else None
-        Wire.__init__(self, config["server.host"], config["server.port"], tls)
-        self.timeout = int(config["server.timeout"] * 1000)
+        errand("link.dial", "prepare", self, config)
         self.keepalive = config["server.keepalive"]
-        self.most = config["server.frame"]
         self.head = bytearray(2)
         self.inbox = []
         self.topic = None
@@ -71,16 +67,12 @@ class Link(Wire):
             if ms <= 0:
                 return
             wait = time.ticks_diff(self.seen, now) + (beat * 7 // 2 if self.pinged else beat)
-            if self.arrives(max(0, min(ms, wait))):
+            self.within(min(ms, wait))
+            if self.ready(None):
                 self.within(self.timeout)
                 self.next()
             elif wait < ms:
-                if self.pinged:
-                    raise LinkError("no sign of life from the server for %d s" % (self.keepalive * 3 // 2))
-                self.within(self.timeout)
-                self.write(b"\xc0\0", 0, 2)
-                self.pinged = True
-                self.seen = time.ticks_ms()
+                errand("link.mqtt_packet", "ping", self)
 
     def close(self):
         """Say DISCONNECT where that is possible, and close."""

@@ -5,8 +5,8 @@
 import time
 from micropython import const
 
+from .. import errand
 from . import Denied, LinkError
-from .wire import Wire
 
 _TLS_ALERT = const(0x15)
 
@@ -41,7 +41,7 @@ def _connect(link, packet):
     link.topic = None
     link.pinged = False
     link.within(link.timeout)
-    Wire.open(link, packet)
+    errand("link.dial", "tcp", link, packet)
     head = bytearray(4)
     try:
         link.fill(head)

@@ -1,8 +1,9 @@
-# What the MQTT loop does rarely: another topic to publish to, and packets that are not PUBACK or PINGRESP.
-# MIT licence, (c) 2026 the firstboot authors.
+# What the MQTT loop does rarely: another topic to publish to, PINGREQ, and packets that are not PUBACK or
+# PINGRESP. MIT licence, (c) 2026 the firstboot authors.
 #
 # Errands of link/mqtt.py: a board without handlers hears a PUBLISH once, in its provisioning session.
 
+import time
 from micropython import const
 
 from . import LinkError
@@ -25,6 +26,16 @@ def lay(link, topic):
     link.out = bytearray(b"\0\0\0\0" + bytes((size >> 8, size & 255)) + topic + b"\0\0")
     link.tail = _Tail()[len(link.out) :]
     link.topic = topic
+
+
+def ping(link):
+    """Send PINGREQ (MQTT 3.12); LinkError where the last one had no answer."""
+    if link.pinged:
+        raise LinkError("no sign of life from the server for %d s" % (link.keepalive * 3 // 2))
+    link.within(link.timeout)
+    link.write(b"\xc0\0", 0, 2)
+    link.pinged = True
+    link.seen = time.ticks_ms()
 
 
 def read(link, kind, size):

@@ -10,8 +10,7 @@ import tls
 from binascii import a2b_base64
 from micropython import const
 
-from .. import errand
-from ..log import log
+from .. import errand, log
 from . import LinkError
 
 _SET = const(2025)  # a clock of an earlier year was never set

@@ -8,33 +8,19 @@ import select
 import time
 from micropython import const
 
-from .. import errand
-from ..wait import feed
-from . import Closed, LinkError
+from .. import feed
+from . import LinkError
 
 _STEP = const(1000)  # ms between two feedings of the watchdog during a wait
 
 
 class Wire:
-    """A stream to `host`:`port`; `tls`: None, or what tls.options() says, and then `identity` is what it presents."""
-
-    def __init__(self, host, port, tls=None):
-        self.host = host
-        self.port = port
-        self.tls = tls
-        self.identity = None
-        self.sock = None
-        self.poll = select.poll()
+    """A stream to the server. dial.py has what happens before it flows: prepare() and tcp()."""
 
     def within(self, ms):
         """Everything up to the next call of within() must end in `ms` milliseconds."""
         self.limit = ms
         self.end = time.ticks_add(time.ticks_ms(), ms)
-
-    def open(self, first):
-        """Connect and send `first` (bytes); OSError says which step failed."""
-        self.close()
-        errand("link.dial", "tcp", self, first)
 
     def close(self):
         """Close, from whatever state; never raises."""
@@ -70,23 +56,18 @@ class Wire:
             if n:
                 return n
             if n is not None:
-                raise Closed("the server closed the connection")
+                raise OSError("the server closed the connection")
             self.ready("waiting for the server")
 
     def ready(self, step):
-        """Wait until the socket is; returns poll's flags. LinkError at the deadline, naming the `step`."""
-        flags = self.arrives(time.ticks_diff(self.end, time.ticks_ms()))
-        if not flags:
-            raise LinkError("%s took longer than %d ms" % (step, self.limit))
-        return flags
-
-    def arrives(self, ms):
-        """poll's flags as soon as there is something to read; 0 after `ms` milliseconds without."""
-        end = time.ticks_add(time.ticks_ms(), ms)
+        """Wait until the socket is; returns poll's flags. At the deadline LinkError, naming the `step`; 0 if None."""
         while True:
-            ms = time.ticks_diff(end, time.ticks_ms())
+            ms = time.ticks_diff(self.end, time.ticks_ms())
             for event in self.poll.ipoll(max(0, min(ms, _STEP))):
                 return event[1]
             feed()
             if ms <= 0:
-                return 0
+                break
+        if step:
+            raise LinkError("%s took longer than %d ms" % (step, self.limit))
+        return 0

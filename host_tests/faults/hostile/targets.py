@@ -8,7 +8,7 @@ import gc
 import json
 
 import firstboot
-from firstboot import log
+from firstboot import errand
 
 KEY = "profile-key"
 SECRET = "profile-secret"
@@ -144,12 +144,22 @@ def pause(*_):
     raise Stop
 
 
+dials = [None]  # the socket that a dial gets
+
+
+def dialled(module, function, *args):
+    """Stands where link modules have errand(): a connection is there at once."""
+    if module == "link.dial" and function == "tcp":
+        args[0].sock = dials[0]
+        return None
+    return errand(module, function, *args)
+
+
 def pair(kind, **more):
     """(link, socket, config) of a transport, with the socket in place of a connection."""
-    from firstboot import wait
     from firstboot.config import check
 
-    wait.pause = pause
+    firstboot.pause = pause
 
     config = check(
         {
@@ -162,6 +172,7 @@ def pair(kind, **more):
     )
     firstboot.forget("firstboot.config")
     module = __import__("firstboot.link." + kind, None, None, ("Link",))
+    module.errand = firstboot.errand = dialled
     link = module.Link(config)
     if kind == "coap":
         sock = Datagrams()
@@ -169,20 +180,8 @@ def pair(kind, **more):
         link._connect = lambda: setattr(link, "sock", sock)
         return link, sock, config
     sock = Stream()
-    wire = link if hasattr(link, "fill") else link.wire
-    wire.poll = Poll(sock)
-
-    def opened(first):
-        wire.close()
-        wire.sock = sock
-
-    if wire is link:
-        # MQTT's link is a Wire, and its handshake opens it by the class.
-        from firstboot.link.wire import Wire
-
-        Wire.open = lambda wire, first: opened(first)
-    else:
-        wire.open = opened
+    link.poll = Poll(sock)
+    dials[0] = sock
     return link, sock, config
 
 
@@ -208,26 +207,22 @@ def asks(kind):
         except Stop:
             pass
         link.close()
-        log.hide(OWN, instead=store.hidden)  # as another board, which knows nothing of this one's credentials
+        errand("secrets", "hide", [OWN], store.hidden)  # another board knows nothing of them
 
     return target
 
 
 def loops(kind):
     """The telemetry loop over this transport, up to the first pause."""
-    from firstboot.backoff import Backoff
     from firstboot.link import Denied
     from firstboot.ready import ready
-    from firstboot.telemetry import Telemetry
 
     link, sock, config = pair(kind)
-
-    backoff = Backoff(1, 1, lambda size: bytes(size))
 
     def target(data):
         sock.data, sock.at = data, 0
         try:
-            Telemetry(*ready("hostile_app", False, config, Known, link, backoff)).run()
+            ready("hostile_app", False, config, Known, link, [1, 1, 1]).run()
         except (Stop, Denied):
             pass
         link.close()
@@ -377,11 +372,8 @@ class Drains:
     """Two segments of the outbox: the first byte tells where the second one starts. They are drained."""
 
     def __init__(self):
-        from firstboot.backoff import Backoff
-
         _, _, self.config = pair("mqtt")
         self.far = Far()
-        self.backoff = Backoff(1, 1, lambda size: bytes(size))
 
     def prepare(self, data):
         """Write the segments: a board has their bytes on flash only."""
@@ -397,11 +389,10 @@ class Drains:
         from firstboot.drain import drain
         from firstboot.outbox import Outbox
         from firstboot.ready import ready
-        from firstboot.telemetry import Telemetry
 
         if data is not None:
             self.prepare(data)
-        loop = Telemetry(*ready("hostile_app", True, self.config, Known, self.far, self.backoff))
+        loop = ready("hostile_app", True, self.config, Known, self.far, [1, 1, 1])
         loop.inbox = None
         loop.left = lambda: 1000  # nothing is sampled meanwhile
         loop.outbox = Outbox(65536, 0)
@@ -431,8 +422,8 @@ TARGETS = {
 
 def silence():
     """Nothing of the log is printed from here on; secrets in it are found."""
-    log.print = quiet
-    log.hide(KEY, SECRET, OWN)
+    firstboot.print = quiet
+    errand("secrets", "hide", [KEY, SECRET, OWN])
 
 
 def read(f, size):

@@ -2,8 +2,7 @@
 
 from micropython import const
 
-from . import errand
-from .log import log
+from . import errand, log
 from .store import VERIFIED
 
 _SLOW = const(2)

@@ -4,7 +4,7 @@ import json
 import os
 from binascii import crc32
 
-from . import log
+from . import errand
 
 EMPTY = 0x00
 CANDIDATE = 0x10
@@ -39,4 +39,4 @@ class Store:
 
     def hide(self):
         if self.credentials:
-            log.hide(*[self.credentials.get(member) for member in ("token", "username", "password", "key")])
+            errand("secrets", "hide", [self.credentials.get(m) for m in ("token", "username", "password", "key")])
