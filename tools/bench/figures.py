@@ -169,7 +169,7 @@ def x509() -> Figures:
     return {"x509_ms": round(median(vm.run("x509")["ms"]), 1)}
 
 
-def fleet(boards: int = 60) -> Figures:
+def fleet(boards: int = 64) -> Figures:
     """First boots a second of real firmware on this machine, .mpy and frozen in, and of a paho-mqtt process each."""
     from .fleet import firmware_boots, paho_boots
 
