@@ -54,6 +54,7 @@ class Stage:
         if tls:
             standin["tls"] = True
         self.standin = Standin(**standin)
+        self._laid: dict[bool, dict[str, bytes]] = {}  # the firmware, by strip
         self._numbers = itertools.count(1)
         self._folder = tempfile.TemporaryDirectory(prefix="firstboot-")
 
@@ -102,7 +103,9 @@ class Stage:
         return VirtualBoard(image, vm=self.vm or (frozen() if self.frozen else None), **more)
 
     def _firmware(self, strip: bool) -> dict[str, bytes]:
-        return firmware(strip=strip, frozen=self.frozen, without=self.without)
+        if strip not in self._laid:
+            self._laid[strip] = firmware(strip=strip, frozen=self.frozen, without=self.without)
+        return self._laid[strip]
 
     def _port(self) -> int:
         name = {"mqtt": "mqtts", "http": "https", "coap": "coaps"}[self.transport] if self.tls else self.transport

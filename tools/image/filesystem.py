@@ -12,7 +12,7 @@ BLOCK = 4096  # every port's erase size
 _READ = 32  # what the ports give VfsLfs2 as readsize and lookahead; its cache is four times the program size
 _LOOKAHEAD = 32
 _CYCLES = 100
-_VERSION_2_0 = 0x00020000
+_VERSION_2_0, _NEWEST = 0x00020000, 0
 _ATTRIBUTE = "p"  # one that no file has
 _MAGIC = b"littlefs"
 _MAGIC_AT = 8  # behind revision count and tag
@@ -52,7 +52,7 @@ def write(files: dict[str, bytes], size: int, prog: int) -> LittleFS:
     # A board reads a folder's whole log for every name in a path, and an import looks up four paths. So each log is
     # written anew at the end, without the history of its files: half of what a boot reads. littlefs does so at the
     # next commit, be it empty, where nothing says that what follows the log is erased: version 2.0 never does.
-    fs = _new(size, prog, disk_version=_VERSION_2_0)
+    fs = _new(size, prog, disk_version=_VERSION_2_0 if files else _NEWEST)
     for path in sorted(files):
         folder = posixpath.dirname(path)
         if folder not in ("", "/"):

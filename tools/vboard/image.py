@@ -7,7 +7,7 @@ import posixpath
 from binascii import a2b_base64
 from pathlib import Path
 
-from littlefs import LittleFS, LittleFSError
+from littlefs import LittleFS, LittleFSError, UserContext
 
 from ..image.filesystem import BLOCK, write
 
@@ -34,8 +34,7 @@ class Image:
 
     def format(self, blocks: int = BLOCKS) -> Image:
         """Lay an empty file system, whatever was there."""
-        fs = LittleFS(block_size=BLOCK, block_count=blocks)
-        self.path.write_bytes(fs.context.buffer)
+        self.path.write_bytes(_new((), blocks * BLOCK))
         return self
 
     def put(self, files: dict[str, bytes]) -> None:
@@ -80,8 +79,8 @@ class Image:
 
     def _mount(self) -> LittleFS:
         data = bytearray(self.path.read_bytes())
-        fs = LittleFS(block_size=BLOCK, block_count=len(data) // BLOCK, mount=False)
-        fs.context.buffer = data
+        context = UserContext(buffer=data)
+        fs = LittleFS(context, mount=False, block_size=BLOCK, block_count=len(data) // BLOCK)
         try:
             fs.mount()
         except LittleFSError as e:
