@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import sys
+import time
 from types import ModuleType
 
 from .build import FIRMWARE
@@ -19,12 +20,15 @@ def board_code(name: str) -> ModuleType:
     before = {module: sys.modules.pop(module) for module in _of_a_board()}
     micropython = ModuleType("micropython")
     micropython.const = lambda value: value  # type: ignore[attr-defined]
-    sys.modules["micropython"] = micropython
+    clock = ModuleType("time")  # with what only MicroPython's has
+    vars(clock).update(vars(time), ticks_ms=lambda: int(time.monotonic() * 1000))
+    sys.modules.update(micropython=micropython, time=clock)
     sys.path.insert(0, str(FIRMWARE))
     try:
         return importlib.import_module(f"firstboot.{name}")
     finally:
         sys.path.remove(str(FIRMWARE))
+        sys.modules["time"] = time
         for module in _of_a_board():
             del sys.modules[module]
         sys.modules.update(before)
