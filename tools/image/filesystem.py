@@ -63,7 +63,8 @@ def write(files: dict[str, bytes], size: int, prog: int) -> LittleFS:
     packed = _new(size, prog, mount=False)
     packed.context.buffer = fs.context.buffer
     packed.mount()
-    for folder, folders, names in list(packed.walk("/")):
+    packed.fs_mkconsistent()  # notes the version in the root's log, which is written anew by this
+    for folder, folders, names in list(packed.walk("/"))[1:]:
         for name in (folders + names)[:1]:
             packed.removeattr(posixpath.join(folder, name), _ATTRIBUTE)
     return packed
