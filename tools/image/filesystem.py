@@ -12,7 +12,6 @@ BLOCK = 4096  # every port's erase size
 _READ = 32  # what the ports give VfsLfs2 as readsize and lookahead; its cache is four times the program size
 _LOOKAHEAD = 32
 _CYCLES = 100
-_VERSION_2_0, _NEWEST = 0x00020000, 0
 _ATTRIBUTE = "p"  # one that no file has
 _MAGIC = b"littlefs"
 _MAGIC_AT = 8  # behind revision count and tag
@@ -51,8 +50,9 @@ def write(files: dict[str, bytes], size: int, prog: int) -> LittleFS:
     """A new file system with `files`, as lay() makes it; LittleFSError."""
     # A board reads a folder's whole log for every name in a path, and an import looks up four paths. So each log is
     # written anew at the end, without the history of its files: half of what a boot reads. littlefs does so at the
-    # next commit, be it empty, where nothing says that what follows the log is erased: version 2.0 never does.
-    fs = _new(size, prog, disk_version=_VERSION_2_0 if files else _NEWEST)
+    # next commit, be it empty, where a log's block is full; programmed a whole block at a time, each one is.
+    cache = _cache(prog)
+    fs = _new(size, BLOCK, cache_size=BLOCK, inline_max=min(cache, BLOCK // 8))
     for path in sorted(files):
         folder = posixpath.dirname(path)
         if folder not in ("", "/"):
@@ -60,14 +60,16 @@ def write(files: dict[str, bytes], size: int, prog: int) -> LittleFS:
         with fs.open(path, "wb") as f:
             f.write(files[path])
     fs.unmount()
-    packed = _new(size, prog, mount=False)
-    packed.context.buffer = fs.context.buffer
+    packed = _new(size, prog, context=fs.context, cache_size=cache, mount=False)
     packed.mount()
-    packed.fs_mkconsistent()  # notes the version in the root's log, which is written anew by this
-    for folder, folders, names in list(packed.walk("/"))[1:]:
+    for folder, folders, names in list(packed.walk("/")):
         for name in (folders + names)[:1]:
             packed.removeattr(posixpath.join(folder, name), _ATTRIBUTE)
     return packed
+
+
+def _cache(prog: int) -> int:
+    return 4 * max(_READ, prog)
 
 
 def _new(size: int, prog: int, **more: Any) -> LittleFS:
@@ -76,7 +78,6 @@ def _new(size: int, prog: int, **more: Any) -> LittleFS:
         block_count=size // BLOCK,
         read_size=_READ,
         prog_size=prog,
-        cache_size=4 * max(_READ, prog),
         lookahead_size=_LOOKAHEAD,
         block_cycles=_CYCLES,
         **more,
