@@ -52,7 +52,7 @@ def write(files: dict[str, bytes], size: int, prog: int) -> LittleFS:
     # written anew at the end, without the history of its files: half of what a boot reads. littlefs does so at the
     # next commit, be it empty, where a log's block is full; programmed a whole block at a time, each one is.
     cache = _cache(prog)
-    fs = _new(size, BLOCK, cache_size=BLOCK, inline_max=min(cache, BLOCK // 8))
+    fs = _new(size, BLOCK, read_size=BLOCK, cache_size=BLOCK, inline_max=min(cache, BLOCK // 8))
     for path in sorted(files):
         folder = posixpath.dirname(path)
         if folder not in ("", "/"):
@@ -60,7 +60,7 @@ def write(files: dict[str, bytes], size: int, prog: int) -> LittleFS:
         with fs.open(path, "wb") as f:
             f.write(files[path])
     fs.unmount()
-    packed = _new(size, prog, context=fs.context, cache_size=cache, mount=False)
+    packed = _new(size, prog, context=fs.context, read_size=_READ, cache_size=cache, mount=False)
     packed.mount()
     for folder, folders, names in list(packed.walk("/")):
         for name in (folders + names)[:1]:
@@ -76,7 +76,6 @@ def _new(size: int, prog: int, **more: Any) -> LittleFS:
     return LittleFS(
         block_size=BLOCK,
         block_count=size // BLOCK,
-        read_size=_READ,
         prog_size=prog,
         lookahead_size=_LOOKAHEAD,
         block_cycles=_CYCLES,
