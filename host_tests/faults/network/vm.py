@@ -121,10 +121,11 @@ class Bench(simulator.Bench):
         began = time.monotonic()
         ended = "right"
         with self.board() as board:
-            if self._stays_out(board):
+            for times in range(1, 5):  # once, but where the machine is so busy that an answer is late once more
+                if not self._stays_out(board, times * SLOW):
+                    break
                 ended = "operator" if self.setting.may_need_operator else "locked out"
                 self.operate()
-                board.wait(lambda run: bool(run.ended) or run.has(DONE), PATIENCE)
             run, sizes = board.run_so_far, self.between.sizes()
             if not run.has(DONE):
                 ended = f"not provisioned ({run.ended or 'stuck'})"
@@ -136,10 +137,10 @@ class Bench(simulator.Bench):
             ended = f"a verb took {longest:.1f} s"
         return Outcome(case, ended, seconds, longest, "" if ended == "right" else run.log, sizes)
 
-    def _stays_out(self, board):
-        # Whether it says often enough that the server's device has other credentials: it goes on asking.
+    def _stays_out(self, board, times):
+        # Whether it says so often that the server's device has other credentials: it goes on asking.
         def said(run):
-            return run.log.count(CONFLICT) >= SLOW
+            return run.log.count(CONFLICT) >= times
 
         board.wait(lambda run: bool(run.ended) or run.has(DONE) or said(run), PATIENCE)
         return said(board.run_so_far) and not board.run_so_far.has(DONE)
