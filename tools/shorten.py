@@ -198,7 +198,9 @@ class _Short(ast.NodeTransformer):
             node.name = self._local(node.name)
         return self.generic_visit(node)
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
+        if node.module == "micropython" and [alias.name for alias in node.names] == ["const"]:
+            return None  # MicroPython's compiler folds const() by its name; CPython has it from there
         if node.level or (node.module or "").startswith("firstboot"):
             for alias in node.names:
                 alias.name = names().get(alias.name, alias.name)

@@ -58,7 +58,8 @@ TABLE = {
 
 
 def begin(board, state, made):
-    """What `board` (a Provisioner) is to do in `state`: (verb of the link, its argument); (None, None) if nothing.
+    """What `board` (a Provisioner) is to do in `state`: (verb of the link, credentials to ask or to log in with);
+    (None, None) if nothing.
 
     `made`: the credentials that it has made, in the state where it has none.
     """
@@ -73,7 +74,7 @@ def begin(board, state, made):
     log("provision: asking for", board.name, "with credentials of its own" if own else "without credentials")
     if store.state != _ASKED:
         _save(board, _ASKED, own)
-    return board.link.ask, errand("codec", "request", board.key, board.secret, board.name, own)
+    return board.link.ask, own
 
 
 def end(board, state, verb, answer):

@@ -33,9 +33,12 @@ class Provisioner:
         while state != _VERIFIED:
             made = None if state else self.make()  # a key takes heap: it is made before the handshake comes into it
             verb, value = errand("handshake", "begin", self, state, made)
+            is_asking = verb == self.link.ask
             try:
+                if is_asking:
+                    value = errand("codec", "request", self.key, self.secret, self.name, value)
                 value = verb and verb(value)
-                if value is not None:
+                if is_asking:
                     value = errand("codec", "answer", value)
             except (Denied, OSError, ValueError, MemoryError) as e:  # what comes may be more than the heap holds
                 value = e

@@ -8,6 +8,7 @@
 from binascii import a2b_base64, b2a_base64
 
 _NOT_FOUND = -0x1102  # ESP_ERR_NVS_NOT_FOUND
+_INVALID_LENGTH = -0x110C  # ESP_ERR_NVS_INVALID_LENGTH
 
 
 def start(spec, count):
@@ -23,6 +24,8 @@ class NVS:
 
     def get_blob(self, key, buffer):
         value = a2b_base64(self._get(key))
+        if len(value) > len(buffer):
+            raise OSError(_INVALID_LENGTH, "ESP_ERR_NVS_INVALID_LENGTH")
         buffer[: len(value)] = value
         return len(value)
 
