@@ -1,5 +1,5 @@
-# What the telemetry loop does now and then: make the connection, tell of trouble, keep samples without a server.
-# MIT licence, (c) 2026 the firstboot authors.
+# What the telemetry loop does now and then: tell of trouble, keep samples without a server. MIT licence, (c) 2026 the
+# firstboot authors.
 #
 # Errands of telemetry.py. Without a connection, samples go into the outbox (outbox.py), taken between the steps of
 # every wait, and drain.py sends them when the server is there again.
@@ -15,21 +15,6 @@ from . import errand, log, pause
 from .link import Denied
 
 _REVOKED = const(5)  # refusals in a row, spaced by the back-off, until the credentials count as revoked
-
-
-def connect(loop):
-    """Be connected, and have sent what an outage has left in the outbox of `loop` (a Telemetry)."""
-    if not loop.is_open:
-        errand("wifi", "join", *loop.wifi)
-        loop.link.open(loop.credentials)
-        loop.is_open = True
-        loop.denied = 0
-        log("telemetry: connected")
-    if loop.inbox:
-        loop.inbox.open()
-    if loop.outbox:
-        errand("drain", "drain", loop, *loop.keep[2:])
-    firstboot.step = None
 
 
 def lost(loop, error):

@@ -1,6 +1,6 @@
 # The telemetry loop: sample, send, listen; mend the connection. MIT licence, (c) 2026 the firstboot authors.
 #
-# While there is a connection, nothing else is in memory. mend.py makes it, and keeps samples without one.
+# While there is a connection, nothing else is in memory. connect.py makes it, and mend.py keeps samples without one.
 
 import gc
 import json
@@ -21,7 +21,7 @@ class Telemetry:
         try:
             while True:
                 try:
-                    errand("mend", "connect", self)
+                    errand("connect", "connect", self)
                     while True:
                         self._sample()
                         self.link.listen(max(0, self.left()), self.inbox)
