@@ -269,7 +269,7 @@ def test_read_goes_on_during_a_long_join(monkeypatch, clock):
         return next(joins, lambda *a: None)() if module == "wifi" else real(module, *arguments)
 
     monkeypatch.setattr(firstboot, "errand", errand)
-    monkeypatch.delitem(sys.modules, "firstboot.mend", raising=False)  # its next import finds this errand
+    monkeypatch.delitem(sys.modules, "firstboot.connect", raising=False)  # its next import finds this errand
     link = Link(rounds=8)
     run(link, is_open=False, period=5)
     away = [ts for ts in link.times if ts]
