@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from adafruit_uf2 import uf2conv
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -329,6 +329,7 @@ def test_what_a_board_could_not_start_with_is_told_here(run):
     assert "server.port" in run("make", "RPI_PICO_W").stderr
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(0, 40000))
 def test_a_broken_file_system_is_an_error_and_no_more(junk, at):
     data = bytearray(lay({"/a/b": b"x" * 5000, "/c": b"y" * 100}, 64 * KIB, 32))
