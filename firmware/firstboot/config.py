@@ -70,7 +70,8 @@ def check(doc):
     for name in doc:
         if isinstance(doc[name], dict):
             for member in doc[name]:
-                given[name + "." + member] = doc[name][member]
+                # MicroPython's JSON lets names be numbers.
+                given["%s.%s" % (name, member)] = doc[name][member]
         else:
             given[name] = doc[name]
     config = {}

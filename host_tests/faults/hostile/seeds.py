@@ -17,6 +17,7 @@ def _answers():
             found.append(bytes.fromhex(vector["hex"]))
         elif "raw" in vector:
             found.append(vector["raw"].encode())
+    found.append(b'{1:{2:3},null:4,"status":"SUCCESS"}')  # names, to MicroPython
     return [data for data in found if len(data) < 2000]
 
 
@@ -94,7 +95,12 @@ def seeds():
     ack, con, non = b"\x64\x44\0\0tokn", b"\x44\x44\0\0tokn", b"\x54\x44\0\0tokn"
     return {
         "answer": answers,
-        "config": [json.dumps(example).encode(), json.dumps(full).encode(), json.dumps(full, indent=1).encode()],
+        "config": [
+            json.dumps(example).encode(),
+            json.dumps(full).encode(),
+            json.dumps(full, indent=1).encode(),
+            b'{"server":{"host":"h",1:2},3:{"a":4,null:5},"provision":{"key":"k","secret":"s"}}',  # MicroPython's JSON
+        ],
         "identity": [
             _slots(_record(1, 0x10, token), _record(2, 0x40, token)),
             _slots(b"", _record(9, 0x20, None)),
