@@ -57,6 +57,15 @@ def boot():
     return tell, console, spec["console"] == "raw"
 
 
+def compiled(name):
+    # A frame of its own: a port, too, has let go of file and text when the code runs.
+    try:
+        with open(name) as f:
+            return compile(f.read(), name, "exec")
+    except OSError:
+        return None
+
+
 def main(tell, console, raw):
     import gc
 
@@ -65,12 +74,9 @@ def main(tell, console, raw):
     if console:
         console.live(raw)
     for name in ("/boot.py", "/main.py"):
-        try:
-            with open(name) as f:
-                source = f.read()
-        except OSError:
-            continue
-        exec(compile(source, name, "exec"), {"__name__": "__main__"})
+        code = compiled(name)
+        if code:
+            exec(code, {"__name__": "__main__"})
     gc.collect()
     tell(idle=gc.mem_alloc())
 
