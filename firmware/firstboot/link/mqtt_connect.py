@@ -24,6 +24,9 @@ def ask(link, packet, request):
         link.next()
         for topic, payload in link.inbox:
             if topic == b"/provision/response":
+                # Neither request nor answer stay in memory while the credentials are written.
+                link.inbox.clear()
+                link.topic = link.out = None
                 return payload
 
 
