@@ -96,6 +96,7 @@ def drain(loop, host, port):
     log("outbox: empty, %d samples sent" % count)
     loop.outbox = None
     forget("firstboot.outbox")
+    forget("firstboot.mend")
     firstboot.most = 1000
     loop.link.topic = None  # the MQTT link's buffer may shrink again
 
