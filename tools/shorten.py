@@ -29,9 +29,11 @@ app = typer.Typer()
 FIRMWARE = Path(__file__).parent.parent / "firmware"
 SHIMS = Path(__file__).parent.parent / "host_tests" / "shims"
 
-# Called by the user's app, at the REPL, by a secure element's module, or by a library that is given an object of ours.
+# Called by the user's app, at the REPL, by `firstboot flash`, by a secure element's module, or by a library that is
+# given an object of ours.
 _PUBLIC = {
-    *("run", "feed", "pause", "log", "errand", "forget", "request", "rotate", "read", "on_rpc", "on_attributes"),
+    *("run", "feed", "pause", "log", "errand", "forget", "watchdog"),
+    *("request", "rotate", "read", "on_rpc", "on_attributes"),
     *("ConfigError", "LinkError", "Denied"),
     *("setblocking", "settimeout", "sendto", "recvfrom", "recv"),
 }

@@ -14,7 +14,7 @@ from boards_at_ports import box, document, firstboot
 
 from tools.flash import chip
 from tools.flash.mask import Mask
-from tools.flash.talk import _why
+from tools.flash.talk import Talk, _why
 from tools.stage import KEY, SECRET, Stage
 from tools.vboard import WifiPlan
 
@@ -79,7 +79,10 @@ def test_sources_and_a_watchdog_that_was_started(bench):
     bench.config.write_text(json.dumps({**bench.stage.config, "watchdog": 2}))
     board = bench.crate.plug("A1", "RPI_PICO_W")
     assert flash(bench)["result"] == "provisioned"
-    # The firmware's watchdog can't be stopped; the copying of 40 files as sources outlasts nothing of it.
+    # The firmware's watchdog can't be stopped; who copies 40 files feeds it.
+    with Talk(board.serial()).open() as talk:
+        talk.interrupt()
+        assert talk.facts().watched
     again = flash(bench, "--source")
     assert (again["result"], again["files_copied"] > 20) == ("provisioned", True)
     assert board.image.exists("/lib/firstboot/boot.py") and not board.image.exists("/lib/firstboot/boot.mpy")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import errno
+import json
 import os
 import struct
 import termios
@@ -29,8 +29,7 @@ _SILENT = (
 # Run on the board. `dog` is firstboot's watchdog where it runs one: it can't be stopped, so it is fed from here.
 _FACTS = """
 import sys, os
-dog = sys.modules.get("firstboot.wait")
-dog = dog and dog.watchdog
+dog = getattr(sys.modules.get("firstboot"), "watchdog", None)
 def facts():
     import machine
     from binascii import hexlify
@@ -61,6 +60,7 @@ def hashes(paths):
         dog and dog.feed()
 """
 _TREE = """
+import json
 def tree(path):
     try:
         entries = list(os.ilistdir(path))
@@ -70,7 +70,7 @@ def tree(path):
         if e[1] == 0x4000:
             tree(path + "/" + e[0])
         else:
-            print(repr(path + "/" + e[0]))
+            print(json.dumps(path + "/" + e[0]))
 """
 
 
@@ -83,7 +83,10 @@ class BoardFailed(Exception):
 
 
 class Gone(BoardFailed):
-    """The port vanished: a cable was pulled, or the chip that is the USB device itself was reset."""
+    """The port vanished: a cable was pulled, or the chip that is the USB device itself was reset.
+
+    After a reset it may be back before anybody looks.
+    """
 
 
 class Stopped(Exception):
@@ -161,7 +164,8 @@ class Talk:
     def facts(self) -> Facts:
         """Ask the board what it is; its own program is out of the way afterwards."""
         self.exec(_FACTS)
-        facts = Facts(*self.eval("facts()"))
+        machine, micropython, *rest = self.eval("facts()")
+        facts = Facts(machine, tuple(micropython), *rest)
         self.watched = facts.watched
         if not self.watched:
             # What ran before holds memory. With a watchdog it must not go: only its object can feed it.
@@ -185,7 +189,9 @@ class Talk:
     def files(self, folders: list[str]) -> list[str]:
         """Every file below the folders."""
         self.exec(_TREE)
-        return [ast.literal_eval(line) for folder in folders for line in self.exec(f"tree({folder!r})").splitlines()]
+        lines = [line for folder in folders for line in self.exec(f"tree({folder!r})").splitlines()]
+        with self._told():
+            return [json.loads(line) for line in lines]
 
     def read(self, path: str) -> bytes:
         """A file's content; FileNotFoundError."""
@@ -225,9 +231,13 @@ class Talk:
             return str(self._transport.exec(code).decode())
 
     def eval(self, expression: str) -> Any:
-        """The value of an expression on the board."""
+        """The value of an expression on the board, as far as JSON has it.
+
+        mpremote's own eval() is for one thread: CPython 3.11 fails where two parse at once ("AST constructor recursion
+        depth mismatch"), and a box of boards has a thread for each.
+        """
         with self._told():
-            return self._transport.eval(expression)
+            return json.loads(self._transport.exec(f"import json\nprint(json.dumps({expression}))"))
 
     def reset(self, command: str = "machine.reset()") -> None:
         """Have the board reset itself, as at power-up."""
@@ -272,6 +282,10 @@ class Talk:
             self._transport = transport_serial.SerialTransport(path, timeout=self.patience)
         except (TransportError, termios.error, ValueError) as e:
             raise _cannot_open(self.port) from e
+        if os.path.realpath(self.port) != path:
+            # The board went while its port was opened, and another one may have come there.
+            self.close()
+            raise _why(self.port, OSError(errno.ENOENT, ""))
         self._transport.serial.write_timeout = self.patience
         self._line = self._transport.serial = _Bounded(self._transport.serial, self.stop)
         self._extend()
@@ -302,10 +316,8 @@ class Talk:
             raise self._silent() from e
         except (OSError, termios.error, TypeError) as e:
             if os.path.exists(self.port):
-                raise BoardFailed(
-                    "the connection broke off", "check cable and USB hub, and run the command again"
-                ) from e
-            raise BoardFailed("the board is gone: its cable was pulled", "plug it in and run the command again") from e
+                raise Gone("the connection broke off", "check cable and USB hub, and run the command again") from e
+            raise Gone("the board is gone: its cable was pulled", "plug it in and run the command again") from e
         except ValueError as e:
             raise self._silent() from e
 

@@ -23,6 +23,7 @@ _OURS = ("/lib/firstboot", "/lib/umqtt")  # files of an older firstboot are remo
 _LAST = ("/config.json", "/main.py")  # so that a board which was cut off does not start half of it
 _DEAF = 5  # s without a word of firstboot's after which the board is started again
 _BACK = 15  # s for a port to come back
+_TIME = r"^ *\d+\.\d{3} "  # what each line of firstboot's log begins with
 _STARTS = 30  # s for a new MicroPython to bring up its port: it formats its file system first
 _bootrom = threading.Lock()  # one board at a time: drives don't tell which board they are
 
@@ -332,11 +333,11 @@ class Log:
 
     def take(self, line: str) -> None:
         """One line more; an empty one says nothing."""
-        text = re.sub(r"^ *[\d.]+ ", "", line).strip()
+        text = re.sub(_TIME, "", line).strip()
         self.last = text or self.last
-        self.heard |= text != line.strip()  # it had the time before it
+        self.heard |= text != line.strip()  # the end of a line that began before the port was open tells nothing
         self.verified |= text.startswith("identity: verified")
-        self.sending |= text.startswith("telemetry: acknowledged")
+        self.sending |= text.startswith(("telemetry: acknowledged", "outbox: empty"))
         if text.startswith("config: waiting for"):
             self.refused = self._config or text
         elif text.startswith("config:"):

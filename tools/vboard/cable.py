@@ -81,9 +81,9 @@ class Cable:
         """Make the port vanish under whoever has it open."""
         with self._lock:
             if self._host >= 0:
+                self.link.unlink(missing_ok=True)  # first: once closed, the pty's number may be another cable's
                 os.close(self._host)
                 self._host = -1
-                self.link.unlink(missing_ok=True)
         os.write(self._wake[1], b"!")
 
     def close(self) -> None:
