@@ -206,6 +206,10 @@ def _ratio(ours: list[float], others: list[float]) -> float:
 class ScriptStage(Stage):
     """Boards with scripts/script.py in place of firstboot."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.names = 60
+
     def image(self, *, strip: bool = True) -> Image:
         """A new board's flash, with the script, umqtt.simple and the script's settings."""
         image = super().image(strip=strip)

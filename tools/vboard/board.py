@@ -22,7 +22,7 @@ from .. import boards
 from ..build import compile_file
 from ..vm import Vm, cache, find
 from .cable import Cable, terminal
-from .image import BLOCK, Image
+from .image import BLOCK, NVS_SIZE, Image
 
 _DEVICE = Path(__file__).parent / "device"
 _RESET = 64  # exit codes of device/machine.py
@@ -357,12 +357,15 @@ class VirtualBoard:
         nvs = self.image.nvs
         if kind["port"] == "esp32":
             nvs.touch()
+            if nvs.stat().st_size < NVS_SIZE:
+                os.truncate(nvs, NVS_SIZE)
         spec = {
             **kind,
             "image": str(self.image.path.resolve()),
             "block": BLOCK,
             "blocks": self.image.path.stat().st_size // BLOCK,
             "nvs": str(nvs.resolve()) if nvs.exists() else None,
+            "nvs_size": NVS_SIZE,
             "uid": list(self.uid),
             "mac": list(self._mac()),
             "cause": kind["causes"][cause],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import posixpath
-from binascii import a2b_base64
 from pathlib import Path
 
 from littlefs import LittleFS, LittleFSError, UserContext
@@ -12,6 +11,8 @@ from littlefs import LittleFS, LittleFSError, UserContext
 from ..image.filesystem import BLOCK, write
 
 _PROG = 32  # the ESP32's program size; at a folder's first change an RP2 writes its log anew
+NVS_ENTRY = 2560  # bytes; device/esp32.py has what is in them
+NVS_SIZE = 8 * NVS_ENTRY
 BLOCKS = 256  # 1 MiB; the boards' file systems have 848 KiB (Pico W) to 2 MiB (ESP32)
 
 
@@ -28,9 +29,14 @@ class Image:
 
     def nvs_blobs(self, namespace: str) -> dict[str, bytes]:
         """Key -> value of what the board has committed to NVS."""
-        lines = self.nvs.read_text().split("\n") if self.nvs.exists() else []
-        entries = [line.split(" ") for line in lines if line.startswith(f"{namespace} ")]
-        return {key: a2b_base64(value) for _, key, value in entries}
+        data = self.nvs.read_bytes() if self.nvs.exists() else b""
+        found = {}
+        for at in range(0, len(data), NVS_ENTRY):
+            size = int.from_bytes(data[at : at + 4], "little") - 1
+            space, _, key = data[at + 4 : at + 64].partition(b"\0")[0].decode().partition(" ")
+            if size >= 0 and space == namespace:
+                found[key] = data[at + 64 : at + 64 + size]
+        return found
 
     def format(self, blocks: int = BLOCKS) -> Image:
         """Lay an empty file system, whatever was there."""

@@ -16,6 +16,7 @@ def start(spec):
         setattr(sys.modules["network"], name, spec["stats"][name])  # interned here, as the port has it in ROM
     WLAN.IF_STA = STA_IF
     WLAN.IF_AP = AP_IF
+    WLAN.PM_NONE = 0
 
 
 def down():
@@ -82,7 +83,7 @@ class WLAN:
             self._state = STAT_NO_AP_FOUND
         return self._state
 
-    def config(self, *names, **values):
+    def config(self, *names, pm=None, **values):
         if names == ("mac",):
             return _mac
 

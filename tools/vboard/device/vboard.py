@@ -1,6 +1,7 @@
 # What the virtual board is made of, on the VM's side of the flash: mounts the image, puts the board's modules
 # where a port has them, and starts /main.py. The firmware does not know that this exists.
 
+import gc
 import json
 import os
 import sys
@@ -22,10 +23,19 @@ def boot():
 
         vtime.start(spec["port"])
         sys.modules["time"] = vtime
+    gc.collect()
     import machine
+
+    gc.collect()
     import mount
+
+    gc.collect()
     import network
+
+    gc.collect()
     import vos
+
+    gc.collect()
     import vsocket
 
     machine.start(spec, tell)
@@ -35,18 +45,20 @@ def boot():
     modules["os"] = vos
     modules["socket"] = vsocket
     if spec["nvs"]:
+        gc.collect()
         import esp32
 
         esp32.start(spec, device.count)
     console = None
     if spec["console"]:
+        gc.collect()
         import repl
 
         console = repl.Console(spec["machine"], tell)
         machine.console = True
-    import names
+    gc.collect()
+    import names  # noqa: F401
 
-    names.fill()
     for name in ("flash", "mount", "names", "repl", "vboard", "vos", "vsocket", "vtime"):
         modules.pop(name, None)
     sys.argv.clear()
