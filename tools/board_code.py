@@ -7,6 +7,7 @@ import importlib
 import sys
 import time
 from types import ModuleType
+from typing import Any
 
 from .build import FIRMWARE
 
@@ -25,13 +26,20 @@ def board_code(name: str) -> ModuleType:
     sys.modules.update(micropython=micropython, time=clock)
     sys.path.insert(0, str(FIRMWARE))
     try:
-        return importlib.import_module(f"firstboot.{name}")
+        loaded = importlib.import_module(f"firstboot.{name}")
+        if hasattr(loaded, "errand"):
+            loaded.errand = _errand  # type: ignore[attr-defined]
+        return loaded
     finally:
         sys.path.remove(str(FIRMWARE))
         sys.modules["time"] = time
         for module in _of_a_board():
             del sys.modules[module]
         sys.modules.update(before)
+
+
+def _errand(module: str, function: str, *args: Any) -> Any:
+    return getattr(board_code(module), function)(*args)
 
 
 def _of_a_board() -> list[str]:

@@ -1,35 +1,44 @@
-# The configuration that a boot needs, waited for where there is none. MIT licence, (c) 2026 the firstboot authors.
+# A config that can't be used: told, blinked, and waited for a better one. MIT licence, (c) 2026 the firstboot authors.
 
+import time
 from binascii import crc32
+from micropython import const
 
-from . import board, forget, log, pause
+import machine
 
-_CONFIG = "config.json"
+from . import errand, log, pause
+
+_FLASH = const(150)  # ms
 
 
-def config():
-    """What config.load() makes of config.json. A bad one is told, blinked and never crashes the board: it waits
-    for the file to change, and resets."""
-    from .config import ConfigError, load
-
-    try:
-        return load(_CONFIG)
-    except ConfigError as e:
-        log("config: %s %s" % e.args)
-    finally:
-        forget("firstboot.config")
-    log("config: waiting for %s to change" % _CONFIG)
-    before = _content()
-    while _content() == before:
-        board.blink(2)
+def wait(path, error):
+    """The config in the file `path` is wrong as `error` says: wait for the file to change, and reset."""
+    log("config: %s %s" % error.args)
+    log("config: waiting for %s to change" % path)
+    before = _content(path)
+    while _content(path) == before:
+        blink(2)
         pause(2000)
     log("config: changed, starting again")
-    board.reset()
+    errand("board", "reset")
 
 
-def _content():
+def blink(times):
+    """A code on the LED that the port calls "LED": `times` short flashes. Boards without one stay dark."""
     try:
-        with open(_CONFIG, "rb") as f:
+        pin = machine.Pin("LED", machine.Pin.OUT)
+    except (TypeError, ValueError):
+        return
+    for _ in range(times):
+        pin.value(1)
+        time.sleep_ms(_FLASH)
+        pin.value(0)
+        time.sleep_ms(_FLASH)
+
+
+def _content(path):
+    try:
+        with open(path, "rb") as f:
             return crc32(f.read())
     except (OSError, MemoryError):
         return None

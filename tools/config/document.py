@@ -51,8 +51,8 @@ def problems(document: Any) -> list[Problem]:
     document = copy.deepcopy(document)
     while True:
         try:
-            rules.check(document)
-        except rules.ConfigError as e:
+            rules.check(copy.deepcopy(document))
+        except ValueError as e:
             problem = Problem(*e.args)
             if problem.field in [other.field for other in found] or problem.field == "config":
                 return found or [problem]
@@ -80,7 +80,7 @@ def checked(document: Any, path: Path | str = "config.json") -> dict[str, Any]:
             field=found[0].field,
             errors=[{"field": p.field, "message": p.message} for p in found],
         )
-    return dict(rules.check(document))
+    return dict(rules.check(copy.deepcopy(document)))
 
 
 def get(document: Document, name: str) -> Any:

@@ -61,14 +61,14 @@ class Field:
     @property
     def choices(self) -> list[str]:
         """The words it may be; empty for any other kind."""
-        return self.kind.split() if " " in self.kind else []
+        return self.kind.split("|") if "|" in self.kind else []
 
     @property
     def values(self) -> str:
         """What it may be, in words."""
         if self.choices:
             return ", ".join(self.choices)
-        if self.kind == "b":
+        if self.kind == "bool":
             return "true, false"
         unit = {"s": "bytes of text", "c": "characters", "i": "whole number", "n": "number"}[self.kind]
         span = f"{self.least:g} to {self.most:g}"
@@ -82,7 +82,7 @@ class Field:
 
 FIELDS: dict[str, Field] = {
     name: Field(name, kind, least, most, default, HELP.get(name, ""))
-    for name, kind, least, most, default in rules._FIELDS
+    for name, kind, least, most, default in rules.fields()
 }
 
 

@@ -50,8 +50,8 @@ ANSWERS = (
     )
     | JSON
 )
-SECTIONS = sorted({name.partition(".")[0] for name, *_ in config._FIELDS} | {"other"})
-FIELDS = sorted({name.partition(".")[2] for name, *_ in config._FIELDS} - {""} | {"other"})
+SECTIONS = sorted({name.partition(".")[0] for name, *_ in config.fields()} | {"other"})
+FIELDS = sorted({name.partition(".")[2] for name, *_ in config.fields()} - {""} | {"other"})
 CONFIGS = st.dictionaries(st.sampled_from(SECTIONS), JSON | st.dictionaries(st.sampled_from(FIELDS), JSON)) | JSON
 RPC = _document(method=st.text(max_size=12), params=JSON)
 SHARED = _document(shared=JSON, client=JSON, deleted=st.lists(st.text(max_size=8), max_size=3))
