@@ -58,33 +58,32 @@ TABLE = {
 
 
 def begin(board, state, made):
-    """What `board` (a Provisioner) is to do in `state`: (verb of the link, credentials to ask or to log in with);
-    (None, None) if nothing.
+    """What `board` (a Provisioner) is to do in `state`: (verb of the link, credentials to ask or to log in with, what
+    to save before); the verb is None if nothing is to be done. To save: (state, credentials) or None.
 
     `made`: the credentials that it has made, in the state where it has none.
     """
     store = board.store
     if state == _EMPTY:
-        _save(board, _CANDIDATE, made)
-        return None, None
+        return None, None, (_CANDIDATE, made)
     own = store.credentials
     # With a certificate of a CA that the server trusts there is nothing to ask; without credentials, none to try.
     if state != _CANDIDATE or own and "files" in own:
-        return own and board.link.open, own
+        return own and board.link.open, own, None
     log("provision: asking for", board.name, "with credentials of its own" if own else "without credentials")
-    if store.state != _ASKED:
-        _save(board, _ASKED, own)
-    return board.link.ask, own
+    return board.link.ask, own, (_ASKED, own) if store.state != _ASKED else None
 
 
 def end(board, state, verb, answer):
-    """After begin(): (next state, whether to wait). `answer`: what the server said, or the exception instead."""
+    """After begin(): (next state, whether to wait, what to save before). `answer`: what the server said, or the
+    exception instead."""
+    save = None
     if state == _EMPTY:
         event = _MADE
     elif verb == board.link.ask:
-        event = _asked(board, answer)
+        event, save = _asked(board, answer)
     else:
-        event = _tried(board, verb, answer)
+        event, save = _tried(board, verb, answer)
     if state == _CONFLICT and event == _DENIED:
         errand("advice", "conflict", board.name)
     if state == _CANDIDATE and event == _DENIED:
@@ -94,11 +93,12 @@ def end(board, state, verb, answer):
     state &= 0xF0
     if state == _VERIFIED:
         own = board.store.credentials
-        _save(board, state, errand("x509", "settle", own) if "next" in own else own)
-    return state, wait
+        save = state, errand("x509", "settle", own) if "next" in own else own
+    return state, wait, save
 
 
 def _asked(board, answer):
+    # The event, and what to save.
     board.link.close()
     own = board.store.credentials
     # What the server answers wins over what was asked, but for a certificate: without its key it is no use.
@@ -110,45 +110,30 @@ def _asked(board, answer):
     if isinstance(answer, Exception):
         is_lost = not isinstance(answer, ValueError)
         log("provision: no answer:" if is_lost else "provision: the answer can't be used:", answer)
-        return _LOST
+        return _LOST, None
     status, granted = answer
     log("provision: the server answers", status)
     if granted:
-        _save(board, _VERIFYING, granted)
-        return _GRANTED
+        return _GRANTED, (_VERIFYING, granted)
     if status == "FAILURE":
-        return _FAILURE
+        return _FAILURE, None
     errand("advice", "not_found")
-    return _NOT_FOUND
+    return _NOT_FOUND, None
 
 
 def _tried(board, verb, answer):
     if not verb:
-        return _DENIED  # mode "server": there is nothing to try
+        return _DENIED, None  # mode "server": there is nothing to try
     if answer is None:
         log("provision: the server accepts this board")
-        return _ACCEPTED
+        return _ACCEPTED, None
     board.link.close()
     if not isinstance(answer, Denied):
         log("provision: the server can't be reached:", answer)
-        return _OFFLINE
+        return _OFFLINE, None
     log("provision: the server does not know these credentials:", answer)
     own = board.store.credentials
-    if "next" in own:
-        log("provision: going back to the ones before")
-        _save(board, board.store.state, errand("x509", "swap", own))
-    return _DENIED
-
-
-def _save(board, state, credentials):
-    store = board.store
-    while True:
-        try:
-            store.save(state, credentials)
-            return store.hide()
-        except OSError as e:
-            log("flash: the identity can't be written, the old one stays:", e)
-        # What is granted must find room, so nobody is asked yet; a state after that is found again by trying.
-        if state > _ASKED and credentials == store.credentials:
-            return None
-        board.pause(False)
+    if "next" not in own:
+        return _DENIED, None
+    log("provision: going back to the ones before")
+    return _DENIED, (board.store.state, errand("x509", "swap", own))

@@ -4,9 +4,10 @@
 
 from micropython import const
 
-from . import errand
+from . import errand, log
 from .link import Denied
 
+_ASKED = const(0x20)
 _VERIFIED = const(0x40)
 _SLOW = const(2)
 
@@ -15,7 +16,8 @@ class Provisioner:
     """Take the board from what is in `store` to an identity that the server has accepted.
 
     `link`: ask() and open(); `name`, `key`, `secret`: as the request has them; `make() -> credentials` or None
-    where the server makes them; `pause(is_slow)` sleeps between two tries and sees to the network.
+    where the server makes them; `pause(is_slow)` sleeps between two tries and sees to the network. Both may be errands,
+    (module, function, *arguments), which keep no code in memory.
     """
 
     def __init__(self, link, store, name, key, secret, make, pause):
@@ -31,8 +33,10 @@ class Provisioner:
         """Return when the identity is verified and on flash; the link is then open as the device."""
         state = self.store.state
         while state != _VERIFIED:
-            made = None if state else self.make()  # a key takes heap: it is made before the handshake comes into it
-            verb, value = errand("handshake", "begin", self, state, made)
+            # A key takes heap: it is made before the handshake comes into it.
+            made = None if state else _call(self.make)
+            verb, value, save = errand("handshake", "begin", self, state, made)
+            self._save(save)
             is_asking = verb == self.link.ask
             try:
                 if is_asking:
@@ -42,6 +46,23 @@ class Provisioner:
                     value = errand("codec", "answer", value)
             except (Denied, OSError, ValueError, MemoryError) as e:  # what comes may be more than the heap holds
                 value = e
-            state, wait = errand("handshake", "end", self, state, verb, value)
+            state, wait, save = errand("handshake", "end", self, state, verb, value)
+            self._save(save)
             if wait:
-                self.pause(wait == _SLOW)
+                _call(self.pause, wait == _SLOW)
+
+    def _save(self, record):
+        while record:
+            try:
+                self.store.save(*record)
+                return self.store.hide()
+            except OSError as e:
+                log("flash: the identity can't be written, the old one stays:", e)
+            # What is granted must find room, so nobody is asked yet; a state after that is found again by trying.
+            if record[0] > _ASKED and record[1] == self.store.credentials:
+                return None
+            _call(self.pause, False)
+
+
+def _call(function, *args):
+    return errand(*(function + args)) if isinstance(function, tuple) else function(*args)

@@ -1,19 +1,25 @@
 # The identity record's bytes: errands of store.py. MIT licence, (c) 2026 the firstboot authors.
 #
 # A record is a CRC-32 and the JSON of [sequence number, state, credentials]. Two slots are written in turn, so
-# that a write that dies half-way leaves the other one; further slots (NVS) get a copy of every record.
+# that a write that dies half-way leaves the other one; further slots (NVS) get a copy of every record. A slot is the
+# path of a file, or an esp32.NVS.
 
 import json
+import os
 from binascii import crc32
+from micropython import const
 
 from . import log
+
+_MOST = const(2048)  # bytes of a record in NVS
+_INVALID_LENGTH = const(-0x110C)  # ESP_ERR_NVS_INVALID_LENGTH: the buffer is too short
 
 
 def newest(slots):
     """(sequence number, state, credentials) of the newest record that is whole; (0, 0, None) without any."""
     newest = (0, 0, None)
     for slot in slots:
-        record = _record(slot.read())
+        record = _record(_read(slot))
         if record and record[0] > newest[0]:
             newest = record
     return newest
@@ -36,9 +42,43 @@ def write(slots, record):
     """Write `record` (sequence number, state, credentials). OSError: nothing was changed on flash."""
     data = json.dumps(record).encode()
     data = b"%08x" % crc32(data) + data
-    slots[record[0] & 1].write(data)
+    _write(slots[record[0] & 1], data)
     for slot in slots[2:]:
         try:
-            slot.write(data)
+            _write(slot, data)
         except OSError as e:
             log("flash: no copy of the identity:", e)
+
+
+def _read(slot):
+    # The bytes of the record; b"" when there is none.
+    try:
+        if isinstance(slot, str):
+            with open(slot, "rb") as f:
+                return f.read()
+        size = 256  # enough for a token; a record with certificates takes 2 KB
+        while True:
+            buffer = bytearray(size)
+            try:
+                return bytes(buffer[: slot.get_blob("identity", buffer)])
+            except OSError as e:
+                if e.errno != _INVALID_LENGTH or size >= _MOST:
+                    raise
+            size *= 2
+    except OSError:
+        return b""
+
+
+def _write(slot, data):
+    if isinstance(slot, str):
+        return rewrite(slot, data)
+    slot.set_blob("identity", data)
+    slot.commit()
+
+
+def rewrite(path, data):
+    """Replace the file `path` in one step (temporary file, close, rename); OSError (flash full) leaves the old one."""
+    new = path + ".new"
+    with open(new, "wb") as f:
+        f.write(data)
+    os.rename(new, path)

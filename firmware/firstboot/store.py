@@ -2,8 +2,6 @@
 #
 # record.py has the bytes, and why there are two slots and more.
 
-import os
-
 from . import errand
 
 # The states of a record; provision.py has the transitions between them.
@@ -14,30 +12,8 @@ VERIFYING = 0x30
 VERIFIED = 0x40
 
 
-class FileSlot:
-    """A record in a file of its own, replaced in one step (temporary file, close, rename)."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def read(self):
-        """The bytes of the record; b"" when there is none."""
-        try:
-            with open(self.path, "rb") as f:
-                return f.read()
-        except OSError:
-            return b""
-
-    def write(self, data):
-        """Replace the record; OSError (flash full) leaves the old one."""
-        new = self.path + ".new"
-        with open(new, "wb") as f:
-            f.write(data)
-        os.rename(new, self.path)
-
-
 class Store:
-    """The identity record in `slots` (objects with read() and write(data)); the first two are written in turn."""
+    """The identity record in `slots` (as record.py has them); the first two are written in turn."""
 
     def __init__(self, slots):
         self.slots = slots

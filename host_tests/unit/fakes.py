@@ -43,22 +43,29 @@ def refusal(status):
 
 
 class MemorySlot:
-    """A slot of the store in memory; `full` makes writes fail, `tick` is called before and after each."""
+    """A slot of the store in memory, with an esp32.NVS's face; `full` makes writes fail, `tick` is called before and
+    after each."""
 
     def __init__(self, data=b"", tick=lambda: None):
         self.data = data
         self.tick = tick
         self.full = False
 
-    def read(self):
-        return self.data
+    def get_blob(self, key, buffer):
+        if len(self.data) > len(buffer):
+            raise OSError(-0x110C, "ESP_ERR_NVS_INVALID_LENGTH")
+        buffer[: len(self.data)] = self.data
+        return len(self.data)
 
-    def write(self, data):
+    def set_blob(self, key, data):
         self.tick()
         if self.full:
             raise OSError(28, "ENOSPC")
         self.data = data
         self.tick()
+
+    def commit(self):
+        pass
 
 
 class ScriptedLink:
@@ -139,7 +146,7 @@ class ServerLink:
     def open(self, credentials):
         self.tick()
         if credentials["token"] not in self.server.devices.values():
-            raise Denied("CONNACK 5")
+            raise Denied("CONNACK code 5")
         self.tick()
 
     def close(self):

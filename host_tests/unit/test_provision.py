@@ -20,7 +20,7 @@ RESULTS = {
     FAILURE: refusal("FAILURE"),
     LOST: LinkError("no answer"),
     ACCEPTED: None,
-    DENIED: Denied("CONNACK 5"),
+    DENIED: Denied("CONNACK code 5"),
     OFFLINE: LinkError("no route"),
 }
 
@@ -147,7 +147,7 @@ def test_failure_with_own_credentials_that_the_server_accepts():
 @pytest.mark.parametrize("own", [OWN, None], ids=["own", "server"])
 def test_a_foreign_device_of_this_name_is_told_in_one_line_and_asked_about_slowly(own, capsys):
     # In mode "server" there are no credentials to try.
-    tries = [refusal("FAILURE"), Denied("CONNACK 5")] if own else [refusal("FAILURE")]
+    tries = [refusal("FAILURE"), Denied("CONNACK code 5")] if own else [refusal("FAILURE")]
     board = Board(*tries * 3, success(), None, own=own)
     steps = ["ask", "open", "slow"] if own else ["ask", "slow"]
     assert board.run() == ["make", *steps * 3, "ask", "open", "end"]
@@ -249,7 +249,7 @@ def test_a_certificate_without_its_key_is_no_answer(own):
 
 
 def test_a_chain_is_never_asked_with():
-    board = Board(LinkError("no route"), Denied("CONNACK 5"), None, own=FILES)
+    board = Board(LinkError("no route"), Denied("CONNACK code 5"), None, own=FILES)
     assert board.run() == ["make", "open", "soon", "open", "slow", "open", "end"]
     assert board.link.requests == [] and board.flash == (VERIFIED, FILES)
 
@@ -258,7 +258,7 @@ NEXT = {"credentialsType": "X509_CERTIFICATE", "certificate": "MIIBnext", "key":
 
 
 def test_a_rotation_that_the_server_refuses_goes_back_and_forth_until_it_accepts_one():
-    board = Board(Denied("CONNACK 5"), refusal("FAILURE"), Denied("CONNACK 5"), refusal("FAILURE"), None)
+    board = Board(Denied("CONNACK code 5"), refusal("FAILURE"), Denied("CONNACK code 5"), refusal("FAILURE"), None)
     board.store.save(ASKED, {**NEXT, "next": CERTIFICATE})
     assert board.run() == ["open", "ask", "open", "slow", "ask", "open", "end"]
     assert [c["certificate"] for c in board.link.opened] == ["MIIBnext", "MIIBown", "MIIBnext"]
@@ -269,7 +269,7 @@ def test_a_rotation_that_the_server_refuses_goes_back_and_forth_until_it_accepts
 
 def test_a_new_chain_that_the_server_refuses_leaves_the_old_one():
     new = {"credentialsType": "X509_CERTIFICATE", "files": ["cert.der.new", "key.der.new"], "next": FILES}
-    board = Board(LinkError("no route"), Denied("CONNACK 5"), None)
+    board = Board(LinkError("no route"), Denied("CONNACK code 5"), None)
     board.store.save(ASKED, new)
     assert board.run() == ["open", "soon", "open", "open", "end"]
     assert [c["files"][0] for c in board.link.opened] == ["cert.der.new", "cert.der.new", "cert.der"]

@@ -110,11 +110,15 @@ class MemorySlot:
     def __init__(self):
         self.data = b""
 
-    def read(self):
-        return self.data
+    def get_blob(self, key, buffer):
+        buffer[: len(self.data)] = self.data
+        return len(self.data)
 
-    def write(self, data):
+    def set_blob(self, key, data):
         self.data = data
+
+    def commit(self):
+        pass
 
 
 def provision(port, name, timeout):

@@ -234,11 +234,15 @@ from firstboot.store import Store, VERIFIED
 class Slot:
     data = b""
 
-    def read(self):
-        return self.data
+    def get_blob(self, key, buffer):
+        buffer[: len(self.data)] = self.data
+        return len(self.data)
 
-    def write(self, data):
+    def set_blob(self, key, data):
         self.data = data
+
+    def commit(self):
+        pass
 
 wifi.join("lab", "lab-password", 5)
 config = load("config.json")

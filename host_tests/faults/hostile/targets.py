@@ -119,11 +119,17 @@ class Slot:
 
     data = b""
 
-    def read(self):
-        return self.data
+    def get_blob(self, key, buffer):
+        if len(self.data) > len(buffer):
+            raise OSError(-0x110C, "ESP_ERR_NVS_INVALID_LENGTH")
+        buffer[: len(self.data)] = self.data
+        return len(self.data)
 
-    def write(self, data):
+    def set_blob(self, key, data):
         self.data = data
+
+    def commit(self):
+        pass
 
 
 class App:
@@ -212,17 +218,22 @@ def asks(kind):
     return target
 
 
+def make_loop(link, is_open, config):
+    """The telemetry loop as a boot makes it."""
+    parts = errand("ready", "ready", "hostile_app", config, link, errand("crash", "begin"))
+    return errand("loop", "telemetry", link, Known.credentials, is_open, [1, 1, 1], *parts)
+
+
 def loops(kind):
     """The telemetry loop over this transport, up to the first pause."""
     from firstboot.link import Denied
-    from firstboot.ready import ready
 
     link, sock, config = pair(kind)
 
     def target(data):
         sock.data, sock.at = data, 0
         try:
-            ready("hostile_app", False, config, Known, link, [1, 1, 1]).run()
+            make_loop(link, False, config).run()
         except (Stop, Denied):
             pass
         link.close()
@@ -296,7 +307,7 @@ def configs():
         config.open = lambda *_: File(data)
         try:
             checked = config.load("config.json")
-        except config.ConfigError as e:
+        except ValueError as e:
             "%s %s" % e.args
             return
         if not checked["server.host"]:
@@ -388,11 +399,10 @@ class Drains:
 
         from firstboot.drain import drain
         from firstboot.outbox import Outbox
-        from firstboot.ready import ready
 
         if data is not None:
             self.prepare(data)
-        loop = ready("hostile_app", True, self.config, Known, self.far, [1, 1, 1])
+        loop = make_loop(self.far, True, self.config)
         loop.inbox = None
         loop.left = lambda: 1000  # nothing is sampled meanwhile
         loop.outbox = Outbox(65536, 0)

@@ -217,12 +217,18 @@ def naive_deadlines():
 
 
 class Slot:
-    """A slot of the store in memory."""
+    """A slot of the store in memory, with an esp32.NVS's face."""
 
     data = b""
 
-    def read(self):
-        return self.data
+    def get_blob(self, key, buffer):
+        if len(self.data) > len(buffer):
+            raise OSError(-0x110C, "ESP_ERR_NVS_INVALID_LENGTH")
+        buffer[: len(self.data)] = self.data
+        return len(self.data)
 
-    def write(self, data):
+    def set_blob(self, key, data):
         self.data = data
+
+    def commit(self):
+        pass

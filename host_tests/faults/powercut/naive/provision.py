@@ -20,10 +20,10 @@ class Provisioner:
     def run(self):
         while True:
             try:
-                status, granted = errand("codec", "answer", self.link.ask(self.request(self.make())))
+                status, granted = errand("codec", "answer", self.link.ask(self.request(_call(self.make))))
             except (OSError, ValueError) as e:
                 log("provision: no answer:", e)
-                self.pause(False)
+                _call(self.pause, False)
                 continue
             finally:
                 self.link.close()
@@ -32,4 +32,8 @@ class Provisioner:
                 self.link.open(granted)
                 return
             log("provision: the server has", self.name, "with credentials that this board does not hold")
-            self.pause(True)
+            _call(self.pause, True)
+
+
+def _call(function, *args):
+    return errand(*(function + args)) if isinstance(function, tuple) else function(*args)

@@ -13,11 +13,6 @@ VERIFYING = 0x30
 VERIFIED = 0x40
 
 
-class FileSlot:
-    def __init__(self, path):
-        self.path = path
-
-
 class Store:
     def __init__(self, slots):
         self.state, self.credentials = EMPTY, None
