@@ -36,7 +36,10 @@ def compile_file(path: Path, place: str | None = None, *, strip: bool = False, s
     `strip`: without line numbers. `short`: with the names of a release (shorten.py).
     """
     source = shorten(path.read_text()).encode() if short else path.read_bytes()
-    options = ["-s", source_name(place or path.name), *SMALL_INTS, *(STRIP if strip else [])]
+    name = source_name(place or path.name)
+    if short:
+        name = name.partition("_")[0]  # mqtt_connect is "mqtt": one name for a link and its errands
+    options = ["-s", name, *SMALL_INTS, *(STRIP if strip else [])]
     digest = hashlib.sha256(repr((source, options, _compiler())).encode()).hexdigest()
     kept = cache() / "mpy" / f"{digest}.mpy"
     if not kept.exists():

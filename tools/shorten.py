@@ -34,8 +34,9 @@ SHIMS = Path(__file__).parent.parent / "host_tests" / "shims"
 _PUBLIC = {
     *("run", "feed", "pause", "log", "errand", "forget", "watchdog"),
     *("request", "rotate", "read", "on_rpc", "on_attributes"),
-    *("ConfigError", "LinkError", "Denied"),
+    *("LinkError", "Denied"),
     *("setblocking", "settimeout", "sendto", "recvfrom", "recv"),
+    *("mount", "umount", "stat", "open"),
 }
 # Names in the ROM of every port with MicroPython's "extra features", which ESP32, RP2 and unix are. Those of the first
 # paragraph are one byte each in an .mpy file, too (MicroPython, py/makeqstrdata.py); those of the last are called so by
@@ -52,8 +53,10 @@ def names() -> dict[str, str]:
     counts: Counter[str] = Counter()
     taken = _modules() | _PUBLIC | set(_ROM) | _keywords()
     used: set[str] = set()
-    for path in (umqtt_simple(), *sorted((SHIMS / "microcoapy").glob("*.py"))):
-        taken |= set(identifiers(ast.parse(path.read_text())))
+    libraries = {"mqtt_hello": [umqtt_simple()], "coap": sorted((SHIMS / "microcoapy").glob("*.py"))}
+    for user, library in libraries.items():
+        theirs = {name for path in library for name in identifiers(ast.parse(path.read_text()))}
+        taken |= theirs & set(identifiers(ast.parse((FIRMWARE / f"firstboot/link/{user}.py").read_text())))
     for tree in _trees():
         counts.update(set(_defined(tree)))
         taken |= set(_foreign(tree))

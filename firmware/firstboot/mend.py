@@ -75,7 +75,7 @@ def report(loop):
 def _keep(loop, payload, age):
     try:
         if not loop.outbox:
-            from .outbox import Outbox
+            from .outbox import Outbox  # by its name, as drain.py needs the same module
 
             loop.outbox = Outbox(*loop.keep[:2])
         loop.outbox.add(payload, age)

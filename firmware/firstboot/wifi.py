@@ -30,7 +30,7 @@ def join(ssid, password, timeout):
         reason = _REASONS.get(wlan.status())
         if reason or time.ticks_diff(end, time.ticks_ms()) <= 0:
             wlan.disconnect()
-            raise OSError("wifi: %s" % (reason or "no connection within %d s" % timeout))
+            raise OSError(reason or "wifi: no connection within %d s" % timeout)
         feed()
         time.sleep_ms(_STEP)
     log("wifi: joined,", wlan.ifconfig()[0])
@@ -47,11 +47,11 @@ def _reasons():
     # The ports' numbers differ: the RP2's are -3 to -1, the ESP32's 200 and up; both name them alike.
     texts = {}
     for name, text in (
-        ("STAT_WRONG_PASSWORD", "wrong password, look at wifi.password"),
-        ("STAT_NO_AP_FOUND", "no such network in reach, look at wifi.ssid"),
-        ("STAT_CONNECT_FAIL", "the access point refused"),
-        ("STAT_ASSOC_FAIL", "the access point refused"),
-        ("STAT_HANDSHAKE_TIMEOUT", "handshake timed out, look at wifi.password"),
+        ("STAT_WRONG_PASSWORD", "wifi: wrong password, look at wifi.password"),
+        ("STAT_NO_AP_FOUND", "wifi: no such network in reach, look at wifi.ssid"),
+        ("STAT_CONNECT_FAIL", "wifi: the access point refused"),
+        ("STAT_ASSOC_FAIL", "wifi: the access point refused"),
+        ("STAT_HANDSHAKE_TIMEOUT", "wifi: handshake timed out, look at wifi.password"),
     ):
         if hasattr(network, name):
             texts[getattr(network, name)] = text

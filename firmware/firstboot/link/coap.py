@@ -49,7 +49,7 @@ class Link:
         self.timeout = int(config["server.timeout"] * 1000)
         self.confirmable = config["coap.confirmable"]
         self.mid = int.from_bytes(os.urandom(2), "big")
-        self.tls = errand("link.tls", "options", config) if config["tls.enabled"] else None
+        self.tls = errand("link.tls", "settings", config) if config["tls.enabled"] else None
         self.sock = self.code = self.user = self.identity = None
         self.poll = select.poll()
         self.coap = Coap()

@@ -9,7 +9,6 @@ from errno import EINPROGRESS
 
 from .. import errand
 from . import LinkError
-from .wire import Wire
 
 
 def prepare(wire, config):
@@ -18,7 +17,7 @@ def prepare(wire, config):
     wire.port = config["server.port"]
     wire.timeout = int(config["server.timeout"] * 1000)  # ms that a verb of the link may take
     wire.most = config["server.frame"]  # bytes
-    wire.tls = errand("link.tls", "options", config) if config["tls.enabled"] else None
+    wire.tls = errand("link.tls", "settings", config) if config["tls.enabled"] else None
     wire.identity = None  # the credentials whose certificate TLS presents
     wire.sock = None
     wire.poll = select.poll()
@@ -26,7 +25,7 @@ def prepare(wire, config):
 
 def tcp(wire, first):
     """Connect `wire` (a Wire) and send `first`, which TLS does when it is satisfied. LinkError says what failed."""
-    Wire.close(wire)
+    wire.drop()
     try:
         address = socket.getaddrinfo(wire.host, wire.port)[0][-1]
     except OSError as e:
@@ -46,7 +45,7 @@ def tcp(wire, first):
         try:
             errand("link.tls", "start", wire, first)
         except OSError:
-            Wire.close(wire)  # not the link's: its farewell would go out in the clear
+            wire.drop()  # not the link's: its farewell would go out in the clear
             raise
     wire.poll.modify(wire.sock, select.POLLIN)
     if not wire.tls:

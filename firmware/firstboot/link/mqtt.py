@@ -28,11 +28,11 @@ class Link(Wire):
 
     def ask(self, request):
         """One provisioning request, one answer (bytes)."""
-        return errand("link.mqtt_connect", "ask", self, errand("link.mqtt_hello", "packet", self, None), request)
+        return errand("link.mqtt_connect", "ask", self, errand("link.mqtt_hello", "hello", self, None), request)
 
     def open(self, credentials):
         """Connect as the device of `credentials`. Denied: the server answered with a refusing CONNACK."""
-        errand("link.mqtt_connect", "login", self, errand("link.mqtt_hello", "packet", self, credentials))
+        errand("link.mqtt_connect", "login", self, errand("link.mqtt_hello", "hello", self, credentials))
 
     def send(self, payload):
         """Telemetry (bytes of JSON); returns when the server has acknowledged it."""
@@ -82,7 +82,7 @@ class Link(Wire):
                 self.write(b"\xe0\0", 0, 2)
         except OSError:
             pass
-        Wire.close(self)
+        self.drop()
 
     def start(self, topic, payload):
         """Send a QoS 1 publish without waiting for its PUBACK; its packet identifier is in `pid`."""

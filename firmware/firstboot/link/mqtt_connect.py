@@ -18,7 +18,7 @@ def ask(link, packet, request):
     """
     code = _connect(link, packet)
     if code:
-        raise LinkError("CONNACK %d" % code)
+        raise LinkError("CONNACK code %d" % code)
     link.start(b"/provision/request", request)
     while True:
         link.next()
@@ -35,7 +35,7 @@ def login(link, packet):
     code = _connect(link, packet)
     if code:
         # 1 and 3 say nothing about the credentials: protocol level, and "server unavailable" (contract 2.3).
-        raise (LinkError if code in (1, 3) else Denied)("CONNACK %d" % code)
+        raise (LinkError if code in (1, 3) else Denied)("CONNACK code %d" % code)
 
 
 def _connect(link, packet):

@@ -25,7 +25,7 @@ class _Listener:
         raise EOFError  # here it would wait for CONNACK: it has said all
 
 
-def packet(link, credentials):
+def hello(link, credentials):
     """The CONNECT packet (bytearray) for the device of `credentials`; for a provision-only session with None."""
     link.identity = None
     client = password = b""

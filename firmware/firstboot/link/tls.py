@@ -16,7 +16,7 @@ from . import LinkError
 _SET = const(2025)  # a clock of an earlier year was never set
 
 
-def options(config):
+def settings(config):
     """What a Wire keeps of `config` for start(). With tls.verify off it says so, loudly, at each boot."""
     verify = config["tls.verify"]
     if not verify:
@@ -85,7 +85,7 @@ def _prepare(context, wire, seen):
 def _present(context, identity):
     sign = None
     if "files" in identity:
-        sign = errand("board", "signer")
+        sign = errand("x509.chip", "signer")
         certificates, key = errand("x509", "load", identity["files"], sign)
     else:
         certificates, key = [a2b_base64(identity["certificate"])], a2b_base64(identity["key"])

@@ -22,8 +22,8 @@ class Wire:
         self.limit = ms
         self.end = time.ticks_add(time.ticks_ms(), ms)
 
-    def close(self):
-        """Close, from whatever state; never raises."""
+    def drop(self):
+        """Close, from whatever state, without a farewell; never raises."""
         sock, self.sock = self.sock, None
         if sock:
             try:
@@ -31,6 +31,8 @@ class Wire:
                 sock.close()
             except (OSError, KeyError):  # gone already
                 pass
+
+    close = drop  # a link that says farewell has another one
 
     def write(self, data, start, size):
         """Send `size` bytes of `data` (bytes or bytearray) from offset `start`, all of them."""

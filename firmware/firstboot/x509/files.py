@@ -33,10 +33,8 @@ def request(urandom):
     if exists(path):
         d = reader.read_key(_read(path))
     else:
-        from ..store import FileSlot
-
         d = p256.generate(urandom)
-        FileSlot(path).write(cert.key_der(d, p256.public(d, urandom)))
+        errand("record", "rewrite", path, cert.key_der(d, p256.public(d, urandom)))
     print(cert.pem(cert.request(d, name, urandom), "CERTIFICATE REQUEST"), end="")
 
 

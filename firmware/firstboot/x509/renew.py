@@ -6,14 +6,14 @@
 import os
 from binascii import a2b_base64
 
-from .. import board
+from .. import errand
 from ..store import ASKED, VERIFIED, Store
 from . import files, now, own, reader
 
 
 def rotate():
     """See firstboot.x509.rotate()."""
-    store = Store(board.slots())
+    store = Store(errand("board", "slots"))
     present = store.credentials
     if store.state != VERIFIED or present["credentialsType"] != "X509_CERTIFICATE":
         raise ValueError("the server knows this board by no certificate")
@@ -21,7 +21,7 @@ def rotate():
         names = [name + files.NEW for name in present["files"]]
         if not files.exists(names[0]):
             raise ValueError("%s is missing" % names[0])
-        certificates, _ = files.load(names, now(), board.signer())
+        certificates, _ = files.load(names, now(), errand("x509.chip", "signer"))
         store.save(ASKED, {"credentialsType": present["credentialsType"], "files": names, "next": present})
         return reader.read_cert(certificates[0])[0]
     if "next" not in present:

@@ -1,0 +1,92 @@
+"""Errands on the VM: each module is loaded as "module", and what stays of it is no more than that name."""
+
+import re
+
+import pytest
+
+from tools.build import firmware
+from tools.stage import Stage
+from tools.vboard import Image, VirtualBoard
+
+pytestmark = pytest.mark.vm
+
+
+@pytest.fixture
+def said(tmp_path):
+    """What a main.py prints on a board with the firmware."""
+
+    def run(main, strip=True, without=()):
+        image = Image(tmp_path / "flash").format()
+        files = firmware(strip=strip, short=False, without=without)
+        image.put({**files, "/main.py": b"import os, sys, firstboot\nfrom firstboot import errand\n" + main})
+        return VirtualBoard(image, heap=200 * 1024).run(timeout=10).log
+
+    return run
+
+
+def test_all_have_one_name(said):
+    log = said(
+        b"import firstboot.link\n"
+        b"def of(module):\n"
+        b"    module = firstboot._load(module)\n"
+        b"    return module.__name__, module.__file__\n"
+        b"print(of('firstboot.backoff'), of('firstboot.trace'), of('firstboot.link.dial'))\n"
+        b"print([name for name in sys.modules if name.startswith('firstboot.')], hasattr(firstboot, 'module'))\n"
+        b"print(os.listdir('/'))\n"
+    )
+    one = "('firstboot.module', '/lib/firstboot/module.mpy')"
+    assert f"{one} {one} ('firstboot.link.module', '/lib/firstboot/link/module.mpy')" in log
+    assert "['firstboot.link'] False" in log
+    assert "['app.py', 'lib', 'main.py']" in log
+
+
+def test_one_that_is_missing_is_named(said):
+    log = said(b"try:\n    errand('trace', 'trace')\nexcept ImportError as e:\n    print(e)\n", without=("trace",))
+    assert "no module named 'firstboot.trace'" in log
+
+
+def test_an_error_within_comes_out(said):
+    log = said(b"try:\n    errand('backoff', 'draw', [], os.urandom)\nexcept ValueError as e:\n    print('out')\n")
+    assert "out" in log
+
+
+def test_where_a_host_has_its_own_folder_mounted(said):
+    # As with mpremote mount: MicroPython takes no mount within another.
+    log = said(
+        b"import vfs\n"
+        b"vfs.mount(vfs.VfsPosix('/'), '/remote')\n"
+        b"firstboot.__file__ = '/remote' + firstboot.__file__\n"
+        b"print(firstboot._load('firstboot.backoff'), errand('backoff', 'draw', [1, 1, 1], os.urandom) <= 1000)\n"
+    )
+    assert "None True" in log
+
+
+APP = b"""
+import micropython
+count = 0
+
+def read():
+    global count
+    count += 1
+    if count == 2:
+        micropython.qstr_info()
+    return {"heap_free": 1}
+"""
+
+
+@pytest.mark.parametrize("frozen", [False, True], ids=["mpy", "frozen"])
+def test_names(frozen):
+    """tools/measure.py counts the pools that a port has for so many."""
+    with Stage(frozen=frozen, files={"/app.py": APP}) as stage:
+        image = stage.image()
+        image.put({"/main.py": b"import micropython\nmicropython.qstr_info()\n"})
+        (before,) = _counts(stage.board(image).run())
+        image = stage.image()
+        for _ in range(2):  # a first boot, and a second
+            (after,) = _counts(stage.board(image).run(r"n_qstr=\d+.*"))
+            # Names that the virtual board has, too, and that are not in a port's ROM: about ten.
+            assert 20 < after - before < stage.names - 10
+
+
+def _counts(run):
+    return map(int, re.findall(r"n_qstr=(\d+)", run.log))
