@@ -5,7 +5,7 @@ import machine
 import micro
 import network
 import pytest
-from firstboot import board
+from firstboot import board, setup
 
 from .peer import Stopwatch
 
@@ -14,7 +14,7 @@ from .peer import Stopwatch
 def watchdog(monkeypatch):
     """A running watchdog, forgotten afterwards."""
     monkeypatch.setattr(firstboot, "watchdog", None)
-    board.watch(8)
+    board.start(8)
     return machine.watchdogs[0]
 
 
@@ -29,7 +29,7 @@ def watchdog(monkeypatch):
 )
 def test_kind(monkeypatch, text, kind):
     monkeypatch.setattr(micro.os, "uname", lambda: ("s", "n", "r", "v", text))
-    assert board.kind() == kind
+    assert board.model() == kind
 
 
 def test_name_fills_the_template():
@@ -41,7 +41,7 @@ def test_name_fills_the_template():
 
 
 def test_the_watchdog_is_off_by_default():
-    board.watch(0)
+    board.start(0)
     assert machine.watchdogs == []
 
 
@@ -67,13 +67,13 @@ def test_feeding_without_a_watchdog_does_nothing():
 
 def test_blink(monkeypatch):
     monkeypatch.setattr(micro.time, "sleep_ms", lambda ms: None)
-    board.blink(3)
+    setup.blink(3)
     assert machine.flashes == 3
 
 
 def test_a_board_without_an_led_stays_dark(monkeypatch):
     machine.start(leds=())
-    board.blink(3)
+    setup.blink(3)
     assert machine.flashes == 0
 
 

@@ -112,7 +112,7 @@ def test_a_watchdog_longer_than_the_port_has_is_the_ports_longest(monkeypatch):
 
     monkeypatch.setattr(machine, "WDT", Wdt)
     monkeypatch.setattr(firstboot, "watchdog", None)
-    board.watch(300)
+    board.start(300)
     assert firstboot.watchdog.timeout == 8388
-    board.watch(2)
+    board.start(2)
     assert firstboot.watchdog.timeout == 2000

@@ -11,10 +11,11 @@ import firstboot
 import machine
 import micro
 import pytest
-from firstboot import board, ready
+from firstboot import board
 from firstboot.candidate import derive, make
 from firstboot.link import LinkError
 from firstboot.link.mqtt import Link
+from firstboot.loop import telemetry
 from firstboot.provision import Provisioner
 from firstboot.store import ASKED, VERIFIED, Store
 
@@ -184,14 +185,14 @@ def test_telemetry_survives_a_closed_session(standin):
             raise Stop
         return {"n": n}
 
-    loop = ready.telemetry(
-        SimpleNamespace(read=read),
-        None,
+    loop = telemetry(
         link,
         credentials,
         False,
-        (None, "", 1),
         [0.02, 0.02, 0.05],
+        SimpleNamespace(read=read),
+        None,
+        (None, "", 1),
         0.05,
         "provision",
         None,

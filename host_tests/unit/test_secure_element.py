@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
-from firstboot import board
+from firstboot import errand
 from firstboot.link import LinkError, tls
 from firstboot.x509 import cert, p256, reader
 
@@ -60,7 +60,7 @@ def chip(monkeypatch):
 
 
 def test_without_a_chip_there_is_no_signer():
-    assert board.signer() is None
+    assert errand("x509.chip", "signer") is None
 
 
 def test_the_chip_signs_the_handshake_and_the_key_file_is_its_reference(chip):

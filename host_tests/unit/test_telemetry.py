@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import firstboot
 import micro
 import pytest
-from firstboot import crash, drain, outbox, ready
+from firstboot import crash, drain, outbox
 from firstboot.link import Denied, LinkError
+from firstboot.loop import telemetry
 
 from .fakes import OWN, Stop
 
@@ -108,14 +109,14 @@ def counter():
 
 
 def loop(link, app=None, is_open=True, period=60, revoked="provision", keep=KEEP, outbox=None, is_trial=False):
-    return ready.telemetry(
-        app or counter(),
-        None,
+    return telemetry(
         link,
         OWN,
         is_open,
-        (None, "", 1),
         [2, 2, 300],
+        app or counter(),
+        None,
+        (None, "", 1),
         period,
         revoked,
         outbox,
@@ -352,7 +353,7 @@ def test_outages_are_no_poison():
 
 
 def test_five_refusals_in_a_row_revoke_the_identity(clock):
-    link = Link(("open", "always", Denied("CONNACK 5")))
+    link = Link(("open", "always", Denied("CONNACK code 5")))
     with pytest.raises(Denied):
         run(link, is_open=False)
     assert link.counts["open"] == 5
@@ -360,7 +361,7 @@ def test_five_refusals_in_a_row_revoke_the_identity(clock):
 
 
 def test_what_waits_in_memory_is_written_before_the_loop_ends():
-    link = Link(("open", "always", Denied("CONNACK 5")))
+    link = Link(("open", "always", Denied("CONNACK code 5")))
     with pytest.raises(Denied):
         run(link, is_open=False, period=10, keep=(65536, 3_600_000, "127.0.0.1", 1))
     box = outbox.Outbox(65536, 60_000)
@@ -368,21 +369,21 @@ def test_what_waits_in_memory_is_written_before_the_loop_ends():
 
 
 def test_fewer_refusals_do_not():
-    refusals = [("open", n, Denied("CONNACK 5")) for n in (1, 2, 3, 4)]
-    more = [("open", n, Denied("CONNACK 5")) for n in (6, 7, 8, 9)]
+    refusals = [("open", n, Denied("CONNACK code 5")) for n in (1, 2, 3, 4)]
+    more = [("open", n, Denied("CONNACK code 5")) for n in (6, 7, 8, 9)]
     link = Link(*refusals, *more, ("listen", 1, LinkError("closed")), rounds=6)
     run(link, is_open=False)
     assert numbers(link) == list(range(len(link.sent))) and len(link.sent) > 3
 
 
 def test_revoked_wait_tries_on():
-    link = Link(*[("open", n, Denied("CONNACK 5")) for n in range(1, 20)], rounds=2)
+    link = Link(*[("open", n, Denied("CONNACK code 5")) for n in range(1, 20)], rounds=2)
     run(link, is_open=False, revoked="wait")
     assert link.sent[0] == {"n": 0}
 
 
 def test_a_board_whose_server_is_away_is_not_revoked():
-    link = Link(*[("open", n, LinkError("CONNACK 3")) for n in range(1, 30)], rounds=2)
+    link = Link(*[("open", n, LinkError("CONNACK code 3")) for n in range(1, 30)], rounds=2)
     run(link, is_open=False)
     assert link.sent[0] == {"n": 0}
 

@@ -362,7 +362,9 @@ def test_a_chain_needs_no_request(chain):
 def test_a_chain_for_which_nothing_is_prepared_is_tried_slowly(stage, tmp_path):
     chain = Chain(stage, tmp_path, create=False)
     _, board = chain.board(chain.files("press-17"))
-    ready(board.run(r"(does not know these credentials: CONNACK 5(?s:.)*profile of strategy X.509 chain(?s:.)*){2}"))
+    ready(
+        board.run(r"(does not know these credentials: CONNACK code 5(?s:.)*profile of strategy X.509 chain(?s:.)*){2}")
+    )
     assert chain.server.devices() == []
 
 
@@ -440,7 +442,7 @@ def test_a_certificate_that_the_server_refuses(stage, case):
     stage.standin.add_device("board", profile, x509_certificate(base64.b64encode(known).decode()))
     image = stage.image()
     plant(image, VERIFIED, own_credentials(shown, other if case == "of another key" else key))
-    reason = REFUSED if case == "of another key" else "telemetry: the server refuses this board: CONNACK 5"
+    reason = REFUSED if case == "of another key" else "telemetry: the server refuses this board: CONNACK code 5"
     run = ready(stage.board(image).run(reason))
     assert not run.has(TELEMETRY)
 
@@ -462,7 +464,7 @@ def test_a_chain_of_another_ca_is_refused_at_connect(chain, tmp_path):
     _, board = chain.board(
         {"/cert.der": (folder / "cert.der").read_bytes(), "/key.der": (folder / "key.der").read_bytes()}
     )
-    ready(board.run("does not know these credentials: CONNACK 5"))
+    ready(board.run("does not know these credentials: CONNACK code 5"))
     assert chain.server.devices() == []
 
 
