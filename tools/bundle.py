@@ -82,16 +82,8 @@ def _compiled(release: str) -> dict[str, bytes]:
         text, out = Path(folder) / "in.py", Path(folder) / "out.mpy"
         for place, source in sources.items():
             text.write_text(source)
-            command = [
-                str(compiler),
-                *STRIP,
-                *SMALL_INTS,
-                "-s",
-                source_name(place, short=True),
-                "-o",
-                str(out),
-                str(text),
-            ]
+            options = [*STRIP, *SMALL_INTS, "-s", source_name(place, short=True)]
+            command = [str(compiler), *options, "-o", str(out), str(text)]
             done = subprocess.run(command, capture_output=True, text=True, timeout=60)
             if done.returncode:
                 raise VmError(f"mpy-cross {release}: {(done.stdout + done.stderr).strip()}")
