@@ -78,20 +78,22 @@ def _drop(name):
             delattr(sys.modules[package], module)
 
 
-class _File:
-    # A file system that is one file.
-    path = ""
+if __path__[0] == "/":  # on flash; frozen in, it would be 192 bytes of heap for nothing
 
-    def mount(self, *_):
-        pass
+    class _File:
+        # A file system that is one file.
+        path = ""
 
-    umount = mount
+        def mount(self, *_):
+            pass
 
-    def stat(self, _):
-        return (0x8000,) + (0,) * 9  # a file, whether or not it is there: a look costs a third of an errand's time
+        umount = mount
 
-    def open(self, _, mode):
-        return open(self.path, mode)
+        def stat(self, _):
+            return (0x8000,) + (0,) * 9  # a file, whether or not it is there: a look costs a third of an errand's time
+
+        def open(self, _, mode):
+            return open(self.path, mode)
 
 
 def _load(name):
