@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from tools.standin import Standin
 from tools.standin.faults import Fault, TcpProxy, UdpProxy, Way, Weather
 
 
@@ -193,3 +194,17 @@ def test_a_reordered_last_datagram_comes_late(udp_echo):
         proxy.set_weather(reorder=0, drop=1)
         assert volley(proxy.port, 3, 0.1) == []
         assert proxy.count("up", "drop") == 3
+
+
+def test_a_stopped_server_refuses_and_keeps_its_ports():
+    with Standin() as server:
+        ports = server.mqtt_port, server.http_port
+        server.stop()
+        for port in ports:
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port), 5).close()
+            with socket.socket() as other, pytest.raises(OSError):
+                other.bind(("127.0.0.1", port))
+        server.start()
+        assert (server.mqtt_port, server.http_port) == ports
+        socket.create_connection(("127.0.0.1", ports[0]), 5).close()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
+import socket
 import tempfile
 import threading
 import time
@@ -95,6 +97,7 @@ class Standin:
         self._loop.set_exception_handler(self._failed)
         self._thread: threading.Thread | None = None
         self._stops: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self._kept: dict[int, socket.socket] = {}  # the ports of a server that is stopped, closed to everybody
         self._connections: set[Connection] = set()
         self._tls: weakref.WeakSet[Tls] = weakref.WeakSet()
 
@@ -103,6 +106,7 @@ class Standin:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        self._let_go(*self._kept)
         if self._thread:
             self._call(self._finish())
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -124,6 +128,20 @@ class Standin:
         if self._thread is None:
             return
         self._call(self._stop())
+        self._keep(self.mqtt_port, self.http_port, self.mqtts_port, self.https_port)
+
+    def _keep(self, *numbers: int) -> None:
+        # A socket that does not listen: who connects is refused, and nobody else is given the port meanwhile.
+        for number in filter(None, numbers):
+            kept = self._kept[number] = socket.socket()
+            kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                kept.bind((self.host, number))
+
+    def _let_go(self, *numbers: int) -> None:
+        for number in numbers:
+            if number in self._kept:
+                self._kept.pop(number).close()
 
     # What tests and tools ask and tell
 
@@ -317,6 +335,7 @@ class Standin:
             self._tls.add(tls)
             return tls
 
+        self._let_go(number)
         server = await asyncio.get_running_loop().create_server(connected, self.host, number)
 
         async def stop() -> None:
