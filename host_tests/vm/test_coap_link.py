@@ -106,27 +106,13 @@ class BadNetwork(threading.Thread):
             heapq.heappush(self.late, (due, self.number, data, sock, address))
 
 
-class MemorySlot:
-    def __init__(self):
-        self.data = b""
-
-    def get_blob(self, key, buffer):
-        buffer[: len(self.data)] = self.data
-        return len(self.data)
-
-    def set_blob(self, key, data):
-        self.data = data
-
-    def commit(self):
-        pass
-
-
 def provision(port, name, timeout):
     """What a board does, in memory; returns its store and its link, which is open."""
+    import esp32
     from firstboot.provision import Provisioner
     from firstboot.store import Store
 
-    store = Store([MemorySlot(), MemorySlot()])
+    store = Store([esp32.NVS(object()), esp32.NVS(object())])  # a name for each that no other has
     link = make_link(port, timeout)
     own = {"credentialsType": "ACCESS_TOKEN", "token": os.urandom(16).hex()}
     Provisioner(
