@@ -16,7 +16,10 @@ def boot():
     errand("secrets", "hide", [config[name] for name in secret])
     store = errand("store", "Store", errand("board", "start", config["watchdog"]))
     store.hide()
-    link = errand("link." + config["transport"], "Link", config)
+    try:
+        link = errand("link." + config["transport"], "Link", config)
+    except ImportError as e:  # a slice that was left out, or microCoAPy
+        errand("setup", "wait", _CONFIG, ValueError(_CONFIG, "needs more than is on this board: %s" % e))
     # The link has what it needs: 400 bytes less while the board provisions itself. A new dict, as none ever shrinks.
     used = "server tls coap watchdog".split()
     config = {name: config[name] for name in config if name.split(".")[0] not in used}

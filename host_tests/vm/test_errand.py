@@ -61,6 +61,13 @@ def test_where_a_host_has_its_own_folder_mounted(said):
     assert "None True" in log
 
 
+def test_a_config_that_needs_a_slice_which_was_left_out():
+    with Stage("coap", without=("link/coap",)) as stage:
+        run = stage.board(stage.image()).run("config: waiting for config.json to change")
+    assert run.ended == "found", run.log
+    assert "config.json needs more than is on this board: no module named 'firstboot.link.coap'" in run.log
+
+
 APP = b"""
 import micropython
 count = 0
