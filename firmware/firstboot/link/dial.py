@@ -12,7 +12,7 @@ from . import LinkError
 
 
 def prepare(wire, config):
-    """Set `wire` (a Wire) up for the server of `config`, without any I/O; what is wrong in it was config.py's business."""
+    """Set `wire` (a Wire) up for the server of `config`, without any I/O; config.py has looked at it."""
     wire.host = config["server.host"]
     wire.port = config["server.port"]
     wire.timeout = int(config["server.timeout"] * 1000)  # ms that a verb of the link may take
