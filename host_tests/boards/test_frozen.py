@@ -11,8 +11,17 @@ from tools.vm.frozen import frozen, tls_in_heap
 # The first time, MicroPython is compiled.
 pytestmark = pytest.mark.timeout(900)
 
-# Heap of the virtual board itself (17 KiB) and of a first boot from frozen code (8 KiB), with some to spare.
-HEAP = 30 * 1024
+# Heap of the virtual board itself (21 KiB) and of a first boot from frozen code (8 KiB), with some to spare.
+HEAP = 31 * 1024
+
+# Its own firmware is frozen in, and another one is on flash.
+FROM_FLASH = b"""\
+import sys
+sys.path.remove(".frozen")
+import firstboot
+print(firstboot.__path__)
+firstboot.run()
+"""
 
 
 def test_a_frozen_board_boots_with_nothing_but_config_on_flash():
@@ -34,6 +43,14 @@ def test_it_runs_on_an_older_micropython_too():
             stage.credentials = credentials
             run = VirtualBoard(stage.image(), vm=older).run("telemetry: acknowledged", timeout=60)
             assert run.ended == "found", run.log
+
+
+def test_from_flash_it_runs_there_too():
+    with Stage(files={"/main.py": FROM_FLASH}) as stage:
+        image = stage.image()
+        for _ in range(2):
+            run = VirtualBoard(image, vm=frozen("trixie")).run("telemetry: acknowledged", timeout=60)
+            assert run.ended == "found" and run.lines[0][1] == "/lib/firstboot", run.log
 
 
 def test_from_mpy_files_the_same_heap_is_too_small():
