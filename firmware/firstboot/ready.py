@@ -51,7 +51,7 @@ def _inbox(app, link, transport):
 def _outbox(keep):
     # Only where an earlier boot has left something.
     for name in os.listdir():
-        if name.startswith("outbox"):
+        if name.startswith("outbox."):
             from .outbox import Outbox  # by its name, as drain.py needs the same module
 
             return Outbox(*keep[:2])

@@ -8,7 +8,7 @@ from . import _secrets
 def hide(secrets, instead=()):
     """Never print `secrets` (str, bytes or None each) again: from here on every line shows *** in their place.
 
-    Plain, and as repr() and JSON write them. Returns these _secrets, as far as they are new. `instead`: what an earlier
+    Plain, and as repr() and JSON write them. Returns these forms, as far as they are new. `instead`: what an earlier
     call has returned, and need not be hidden any longer, or a hostile server's grants would fill the heap.
     """
     for form in instead:

@@ -96,5 +96,5 @@ def _errand(module, function, *args):
 
 
 def _forget():
-    for name in _PARTS + ("x509.cert", "x509", "store", "board"):
+    for name in _PARTS + ("x509.cert", "x509", "store"):
         forget("firstboot." + name)
