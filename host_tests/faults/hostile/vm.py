@@ -9,7 +9,7 @@ from tools.vboard import Image, VirtualBoard
 from . import mutate
 
 HERE = Path(__file__).parent
-HEAP = 36 * 1024  # an ESP32 starts with 56 KiB; an outbox full of garbage did not drain in 32
+HEAP = 32 * 1024
 _ROOMY = 512 * 1024
 
 APP = b"""\
