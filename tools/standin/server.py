@@ -132,7 +132,7 @@ class Standin:
 
     def _keep(self, *numbers: int) -> None:
         # A socket that does not listen: who connects is refused, and nobody else is given the port meanwhile.
-        for number in filter(None, numbers):
+        for number in set(numbers) - {0, *self._kept}:
             kept = self._kept[number] = socket.socket()
             kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):

@@ -24,8 +24,8 @@ _differs = machine.libc.func("i", "memcmp", "lpl")
 def start(spec, count):
     global _entries, _count
     file = open(spec["nvs"], "r+b")
-    map = machine.libc.func("l", "mmap", "llllll")
-    start = map(_NEAR, spec["nvs_size"], _READ_WRITE, _SHARED, file.fileno(), 0)
+    mmap = machine.libc.func("l", "mmap", "llllll")
+    start = mmap(_NEAR, spec["nvs_size"], _READ_WRITE, _SHARED, file.fileno(), 0)
     _entries = range(start, start + spec["nvs_size"], _ENTRY)
     _count = count
 

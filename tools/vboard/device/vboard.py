@@ -23,6 +23,7 @@ def boot():
 
         vtime.start(spec["port"])
         sys.modules["time"] = vtime
+    # Before each module, so that what stays of them lies together: a port has none of it on the heap.
     gc.collect()
     import machine
 
@@ -79,8 +80,6 @@ def compiled(name):
 
 
 def main(tell, console, raw):
-    import gc
-
     gc.collect()
     tell(held=gc.mem_alloc())
     if console:
