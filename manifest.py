@@ -52,6 +52,7 @@ if options.port:
     _port()
 require("umqtt.simple")
 package("firstboot", files=list(_files()), base_path="firmware", opt=3)
+module("frozen_names.py", base_path="boards", opt=3)
 if options.coap and options.microcoapy:
     package("microcoapy", base_path=options.microcoapy, opt=3)
 if options.main:

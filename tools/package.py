@@ -1,4 +1,5 @@
-"""`python -m tools.package`: write package.json, the index by which `mpremote mip install` finds firstboot's files."""
+"""`python -m tools.package`: write what lists firstboot's files: package.json, by which `mpremote mip install` finds
+them, and boards/frozen_names.py."""
 
 from __future__ import annotations
 
@@ -12,9 +13,23 @@ import typer
 from .build import FIRMWARE
 
 INDEX = FIRMWARE.parent / "package.json"
+NAMES = FIRMWARE.parent / "boards/frozen_names.py"
 
 # By name from micropython-lib's index; microCoAPy, which only transport "coap" needs, from its own repository.
 DEPENDENCIES = [["umqtt.simple", "latest"], ["github:insighio/microCoAPy", "HEAD"]]
+
+_NAMES = """\
+# The names of firstboot's modules, for the ROM of a MicroPython that it is frozen in. MIT licence, (c) 2026 the
+# firstboot authors.
+#
+# An import by a name that no frozen code has makes that name on the heap, for ever: firstboot imports most of its
+# modules through errand(), which puts their names together. Nothing imports this file, but its names are in ROM.
+# Written by `python -m tools.package`.
+# ruff: noqa: F401, F811
+
+
+def never():
+"""
 
 
 def version() -> str:
@@ -51,14 +66,21 @@ def current() -> str:
     return text(index({module: f"firmware/{module}" for module in modules()}, DEPENDENCIES))
 
 
-def main(check: Annotated[bool, typer.Option(help="Write nothing; exit with 1 if the file is out of date.")] = False):
-    """Write package.json from the files that there are."""
-    if check:
-        if not INDEX.exists() or INDEX.read_text() != current():
-            print("package.json does not list the files that there are; run: python -m tools.package", file=sys.stderr)
+def names() -> str:
+    """What boards/frozen_names.py must be for the tree as it is."""
+    found = [module.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for module in modules()]
+    lines = [f"    import {name} as module\n" if "." in name else "" for name in found]
+    return _NAMES + "".join(lines)
+
+
+def main(check: Annotated[bool, typer.Option(help="Write nothing; exit with 1 if a file is out of date.")] = False):
+    """Write package.json and boards/frozen_names.py from the files that there are."""
+    for path, content in ((INDEX, current()), (NAMES, names())):
+        if not check:
+            path.write_text(content)
+        elif not path.exists() or path.read_text() != content:
+            print(f"{path.name} does not list the files that there are; run: python -m tools.package", file=sys.stderr)
             raise typer.Exit(1)
-        return
-    INDEX.write_text(current())
 
 
 if __name__ == "__main__":

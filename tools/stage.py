@@ -49,7 +49,7 @@ class Stage:
         self.files = files or {}
         self.more = config or {}
         self.frozen = frozen
-        self.names = 60 if frozen else 140  # MicroPython holds no more of the firmware's; a test counts them
+        self.names = 20 if frozen else 140  # MicroPython holds no more of the firmware's; a test counts them
         self.vm = vm
         self.without = without
         if tls:

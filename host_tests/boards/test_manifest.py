@@ -70,7 +70,7 @@ def test_main_only_where_it_is_asked_for(read):
 
 def test_without_the_port(read):
     files = read(f'include("{MANIFEST}", port=False)')
-    assert set(files) == ALL | {"umqtt/simple.py"}
+    assert set(files) == ALL | {"umqtt/simple.py", "frozen_names.py"}
     assert all(files[path].opt == 3 for path in ALL)  # no line numbers: a tenth of the size
 
 

