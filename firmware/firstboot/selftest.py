@@ -10,7 +10,7 @@ import time
 
 from . import __version__, errand
 
-_LOOP = ("link", "link.wire", "link.mqtt", "telemetry")
+_LOOP = ("link", "link.mqtt", "telemetry")
 _TIMES = 50
 _PAYLOAD = b'{"selftest":1}'
 
@@ -32,7 +32,7 @@ def run():
     else:
         _tell("x509_ms", _x509(cert, p256))
     del sys.modules["firstboot.telemetry"]
-    config, store, link, _ = errand("boot", "boot")
+    config, store, link = errand("boot", "boot")[:3]
     if not (store.credentials and config["transport"] == "mqtt"):
         print("no identity yet, or not over mqtt: the connection is not measured")
         return

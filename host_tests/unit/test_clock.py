@@ -6,8 +6,7 @@ import machine
 import micro
 import pytest
 from firstboot import clock
-from firstboot.link import LinkError
-from firstboot.link.wire import Wire
+from firstboot.link import LinkError, Wire
 
 from .peer import Stopwatch, TimeServer, sntp_answer
 

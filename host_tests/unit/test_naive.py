@@ -6,8 +6,7 @@ import sys
 import firstboot
 import machine
 import pytest
-from firstboot import crash, drain, mend, outbox, telemetry
-from firstboot.link import wire
+from firstboot import crash, drain, link, mend, outbox, telemetry
 from firstboot.outbox import Outbox
 
 from . import test_crash, test_outbox, test_telemetry
@@ -129,7 +128,7 @@ def _only_between_two_tries(patch):
         if sys._getframe(1).f_code.co_name == "pause":
             real()
 
-    for module in (firstboot, telemetry, wire):
+    for module in (firstboot, telemetry, link):
         patch.setattr(module, "feed", feed)
 
 

@@ -38,9 +38,9 @@ def pair():
 
 def test_only_the_firmware_sees_the_facades():
     import firstboot
-    from firstboot.link import wire
+    from firstboot import link
 
-    assert firstboot.time is micro.time and wire.select is micro.select
+    assert firstboot.time is micro.time and link.select is micro.select
     assert sys.modules["time"] is time and not hasattr(time, "ticks_ms")
     assert sys.modules["socket"] is socket and not hasattr(socket.socket, "readinto")
 
@@ -202,7 +202,7 @@ class Echo:
 def wire(port, authority, client=None, verify=True):
     """A Wire over TLS, its deadline some seconds away."""
     from firstboot import errand
-    from firstboot.link.wire import Wire
+    from firstboot.link import Wire
 
     Path("ca.der").write_bytes(der(authority.cert_pem))
     made = Wire()
@@ -254,6 +254,7 @@ def test_what_tls_holds_back_is_ready_to_read(authority):
 def test_a_handshake_that_stalls_ends_at_the_deadline(authority):
     with Echo(authority, delay=1.5) as server:
         stream = wire(server.port, authority)
+        stream.timeout = 300
         stream.within(300)
         with pytest.raises(LinkError, match="the TLS handshake took longer than 300 ms"), Stopwatch() as watch:
             echo(stream, 20)

@@ -28,7 +28,7 @@ def server():
 def make_link(port, timeout=0.5, **more):
     from firstboot.link.coap import Link
 
-    config = {"server.host": "127.0.0.1", "server.port": port, "server.timeout": timeout}
+    config = {"server.host": "127.0.0.1", "server.port": port, "server.timeout": timeout, "server.frame": 4096}
     config.update({"coap.confirmable": True, "tls.enabled": False})
     return Link({**config, **more})
 

@@ -8,6 +8,16 @@
 #   listen(ms, handler)       wait, keep the connection alive, hand over what the server sends
 #   close()                   never raises
 # Every verb ends within its deadline, raises Denied or OSError, and leaves the link closed when it raises.
+#
+# What the three share is here: a module less for the loop to hold.
+
+import select
+import time
+from micropython import const
+
+from .. import feed
+
+_STEP = const(1000)  # ms between two feedings of the watchdog during a wait
 
 
 class LinkError(OSError):
@@ -19,3 +29,69 @@ class LinkError(OSError):
 
 class Denied(Exception):
     """The server is there and refuses these credentials: args[0] says with which code."""
+
+
+class Wire:
+    """A link's socket, on which every wait has a deadline. dial.py has what comes before: prepare() and tcp().
+
+    It never blocks: each verb of a link first says within() which time it must end, and every wait below, also in the
+    middle of a packet or of a TLS handshake, counts against that one deadline.
+    """
+
+    tls = identity = None  # what link/tls.py needs, and the credentials whose certificate it presents
+
+    def within(self, ms):
+        """Everything up to the next call of within() must end in `ms` milliseconds."""
+        self.end = time.ticks_add(time.ticks_ms(), ms)
+
+    def drop(self):
+        """Close, from whatever state, without a farewell; never raises."""
+        sock, self.sock = self.sock, None
+        if sock:
+            try:
+                self.poll.unregister(sock)
+                sock.close()
+            except (OSError, KeyError):  # gone already
+                pass
+
+    close = drop  # a link that says farewell has another one
+
+    def write(self, data, start, size):
+        """Send `size` bytes of `data` (bytes or bytearray) from offset `start`, all of them."""
+        done = self.sock.write(data, start, size) or 0
+        if done < size:
+            self.poll.modify(self.sock, select.POLLOUT)
+            while done < size:
+                self.ready("sending to the server")
+                done += self.sock.write(data, start + done, size - done) or 0
+            self.poll.modify(self.sock, select.POLLIN)
+
+    def fill(self, buffer):
+        """Fill `buffer` (bytearray) with what arrives, to its end."""
+        size = len(buffer)
+        done = self.some(buffer)
+        while done < size:
+            done += self.some(memoryview(buffer)[done:])
+
+    def some(self, buffer):
+        """Read what is there into `buffer`, waiting for the first byte of it. Returns their number."""
+        while True:
+            n = self.sock.readinto(buffer)
+            if n:
+                return n
+            if n is not None:
+                raise OSError("the server closed the connection")
+            self.ready("waiting for the server")
+
+    def ready(self, step):
+        """Wait until the socket is; returns poll's flags. At the deadline LinkError, naming the `step`; 0 if None."""
+        while True:
+            ms = time.ticks_diff(self.end, time.ticks_ms())
+            for event in self.poll.ipoll(max(0, min(ms, _STEP))):
+                return event[1]
+            feed()
+            if ms <= 0:
+                break
+        if step:
+            raise LinkError("%s took longer than %d ms" % (step, self.timeout))
+        return 0

@@ -5,10 +5,10 @@
 # separate responses, which ThingsBoard sends when it takes longer than 500 ms. With tls.enabled it is all in DTLS.
 
 import os
-import select
 import socket
 import time
 from micropython import const
+from select import POLLIN
 
 try:
     from microcoapy import Coap
@@ -17,7 +17,7 @@ except ImportError:
     raise ImportError("transport coap needs microCoAPy: mpremote mip install github:insighio/microCoAPy")
 
 from .. import __version__, errand, feed
-from . import Denied, LinkError
+from . import Denied, LinkError, Wire
 
 _CON = const(0)
 _NON = const(1)
@@ -36,7 +36,7 @@ _RETRY = const(200)  # ms between two looks at what is to be sent again in a DTL
 _PING = b"\x40\0\0\0"  # an empty CON message; the server answers it with a reset, which nobody waits for
 
 
-class Link:
+class Link(Wire):
     """An endpoint that talks to ThingsBoard's CoAP transport (contract 2.5, 4.1, 5 and 6).
 
     microCoAPy takes it for its socket (`sendto`, `recvfrom`, `setblocking`), so that no name is resolved again
@@ -44,14 +44,10 @@ class Link:
     """
 
     def __init__(self, config):
-        self.host = config["server.host"]
-        self.port = config["server.port"]
-        self.timeout = int(config["server.timeout"] * 1000)
+        errand("link.dial", "prepare", self, config)
         self.confirmable = config["coap.confirmable"]
         self.mid = int.from_bytes(os.urandom(2), "big")
-        self.tls = errand("link.tls", "settings", config) if config["tls.enabled"] else None
-        self.sock = self.code = self.user = self.identity = None
-        self.poll = select.poll()
+        self.code = self.user = None
         self.coap = Coap()
         self.coap.debug = False
         self.coap.responseCallback = self._received
@@ -103,16 +99,6 @@ class Link:
             ms = time.ticks_diff(end, time.ticks_ms())
             if ms <= 0:
                 return
-
-    def close(self):
-        """Close, from whatever state; never raises."""
-        sock, self.sock = self.sock, None
-        if sock:
-            try:
-                self.poll.unregister(sock)
-                sock.close()
-            except (OSError, KeyError):  # gone already
-                pass
 
     def _end(self, error):
         self.close()
@@ -183,11 +169,11 @@ class Link:
         self.sock = sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sock.setblocking(False)
         sock.connect(address)
-        self.poll.register(sock, select.POLLIN)
+        self.poll.register(sock, POLLIN)
         if self.tls:
-            self.end = time.ticks_add(time.ticks_ms(), self.timeout)
+            self.within(self.timeout)
             errand("link.tls", "start", self, _PING, "DTLS")
-            self.poll.modify(self.sock, select.POLLIN)
+            self.poll.modify(self.sock, POLLIN)
 
     def ready(self, step):
         """Wait a little for the server's part of a handshake; LinkError at the deadline, naming the `step`."""

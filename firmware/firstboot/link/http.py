@@ -8,8 +8,7 @@ import time
 from micropython import const
 
 from .. import __version__, errand, pause
-from . import Denied, LinkError
-from .wire import Wire
+from . import Denied, LinkError, Wire
 
 _CHUNKED = const(-1)  # in place of a body's length
 _TLS_ALERT = const(0x15)

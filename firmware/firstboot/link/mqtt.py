@@ -9,7 +9,7 @@ import time
 from micropython import const
 
 from .. import errand
-from .wire import Wire
+from . import Wire
 
 _PUBLISH = const(0x30)
 _NEVER = const(0x8000000)  # ms, 37 hours: no keepalive, no PINGREQ

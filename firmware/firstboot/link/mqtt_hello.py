@@ -27,12 +27,11 @@ class _Listener:
 
 def hello(link, credentials):
     """The CONNECT packet (bytearray) for the device of `credentials`; for a provision-only session with None."""
-    link.identity = None
+    if link.tls:
+        link.identity = credentials if credentials and ("key" in credentials or "files" in credentials) else None
     client = password = b""
     user = b"provision"
     if credentials:
-        if "key" in credentials or "files" in credentials:
-            link.identity = credentials
         user = credentials.get("token", credentials.get("username"))
         # umqtt.simple sends len() in characters before it sends bytes, so it must never see a str.
         client, user, password = [

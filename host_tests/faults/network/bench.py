@@ -204,12 +204,12 @@ def naive_handshake():
 
 def naive_deadlines():
     """A wire on which each wait has a deadline of its own, so that the sum of them has none."""
-    from firstboot.link.wire import Wire
+    from firstboot.link import Wire
 
     ready = Wire.ready
 
     def wait(wire, step):
-        wire.within(wire.limit)
+        wire.within(wire.timeout)
         return ready(wire, step)
 
     patch = mock.patch.object(Wire, "ready", wait)

@@ -23,13 +23,13 @@ STAMP = re.compile(r"^ *(\d+\.\d{3}) ")
 VERBS = 3  # of the link between two lines of the log, at most: log in, one sample, one report
 # Each wait has a deadline of its own, so that the sum of them has none.
 NAIVE_DEADLINES = """\
-from firstboot.link.wire import Wire
+from firstboot.link import Wire
 
 ready = Wire.ready
 
 
 def wait(wire, step):
-    wire.within(wire.limit)
+    wire.within(wire.timeout)
     return ready(wire, step)
 
 
