@@ -7,11 +7,8 @@
 import gc
 import sys
 import time
-from micropython import const
 
 __version__ = "0.1.0"
-
-_VERIFIED = const(0x40)  # store.VERIFIED; the store's code is not in memory here
 
 watchdog = None  # what board.start() started
 step = None  # called at every step of a wait while the server is away: telemetry samples on
@@ -44,8 +41,7 @@ def run(app="app"):
 
 def _identify(app):
     # A frame of its own: MicroPython keeps alive what a frame's stack ever held, 7 KB of code and config here.
-    config, store, link, backoff = errand("boot", "boot")
-    is_first = store.state != _VERIFIED
+    config, store, link, backoff, is_first = errand("boot", "boot")
     if is_first:
         errand("enrol", "enrol", config, store, link, backoff).run()
     credentials = store.credentials
@@ -80,45 +76,53 @@ def _drop(name):
 
 if __path__[0] == "/":  # on flash; frozen in, it would be 192 bytes of heap for nothing
 
-    class _File:
-        # A file system that is one file.
-        path = ""
+    class _Folder:
+        # A file system with one file in it, which is read once.
+        package: object
+        path: object  # the package's
+        file: str  # what the file is really called
 
         def mount(self, *_):
             pass
 
         umount = mount
 
-        def stat(self, _):
-            return (0x8000,) + (0,) * 9  # a file, whether or not it is there: a look costs a third of an errand's time
+        def stat(self, path):
+            if path != "/module.mpy":
+                raise OSError(2)
+            return (0x8000,) + (0,) * 9  # a file, whether or not it is there
 
         def open(self, _, mode):
-            return open(self.path, mode)
+            # What the module itself imports is in its package's own folder.
+            self.package.__path__ = self.path  # type: ignore[attr-defined]
+            return open(self.file, mode)
 
 
 def _load(name):
     # MicroPython keeps the name and the path of each module that was ever imported, for ever. So an errand's module is
-    # always called "module", and is in a file module.mpy: 47 names less, 1,056 bytes of the loop, and as much again of
-    # a port's pools for names. None where that can't be: on CPython, frozen in, held by its own name already.
+    # always called "module": 47 names less, 1,056 bytes of the loop, and as much again of a port's pools for names.
+    # And it looks up three paths for each, for which littlefs reads whole folders: here they are looked up in a folder
+    # with that one file. None where that can't be: on CPython, frozen in, held by its own name already.
     folder, dot, module = name.rpartition(".")
     package = __import__(folder, None, None, ("_",))
-    if package.__path__[0] != "/" or name in sys.modules:
+    path = package.__path__
+    if path[0] != "/" or name in sys.modules:
         return None
     import vfs
 
-    file = _File()
-    file.path = package.__file__.replace("__init__", module)
-    place = package.__file__.replace("__init__", "module")
-    try:
-        vfs.mount(file, place)
-    except OSError:  # within another's mount, mpremote's for one
-        return None
+    files = _Folder()
+    files.package = package
+    files.path = path
+    files.file = "%s/%s.mpy" % (path, module)
+    vfs.mount(files, "/_")
+    package.__path__ = "/_"
     try:
         return __import__(folder + dot + "module", None, None, ("_",))
     except (ImportError, OSError):  # a package, or not there: by its own name the error tells which
         return None
     finally:
-        vfs.umount(place)
+        package.__path__ = path
+        vfs.umount("/_")
         _drop(folder + dot + "module")
 
 

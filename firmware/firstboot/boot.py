@@ -1,12 +1,15 @@
 # The boot: what comes before provisioning and before the loop. MIT licence, (c) 2026 the firstboot authors.
 
+from micropython import const
+
 from . import errand, log
 
+_VERIFIED = const(0x40)  # store.VERIFIED
 _CONFIG = "config.json"
 
 
 def boot():
-    """Bring up the board: returns config, Store, Link and what backoff.draw() keeps."""
+    """Bring up the board: returns config, Store, Link, what backoff.draw() keeps, and whether this is a first boot."""
     log("firstboot on", errand("board", "model"))
     try:
         config = errand("config", "load", _CONFIG)
@@ -23,4 +26,5 @@ def boot():
     # The link has what it needs: 400 bytes less while the board provisions itself. A new dict, as none ever shrinks.
     used = "server tls coap watchdog".split()
     config = {name: config[name] for name in config if name.split(".")[0] not in used}
-    return config, store, link, [config[name] for name in "retry.first retry.first retry.most".split()]
+    backoff = [config[name] for name in "retry.first retry.first retry.most".split()]
+    return config, store, link, backoff, store.state != _VERIFIED

@@ -1,10 +1,11 @@
 """Errands on the VM: each module is loaded as "module", and what stays of it is no more than that name."""
 
 import re
+import shutil
 
 import pytest
 
-from tools.build import firmware
+from tools.build import FIRMWARE, firmware
 from tools.stage import Stage
 from tools.vboard import Image, VirtualBoard
 
@@ -32,12 +33,12 @@ def test_all_have_one_name(said):
         b"    return module.__name__, module.__file__\n"
         b"print(of('firstboot.backoff'), of('firstboot.trace'), of('firstboot.link.dial'))\n"
         b"print([name for name in sys.modules if name.startswith('firstboot.')], hasattr(firstboot, 'module'))\n"
-        b"print(os.listdir('/'))\n"
+        b"print(os.listdir('/'), firstboot.__path__)\n"
     )
-    one = "('firstboot.module', '/lib/firstboot/module.mpy')"
-    assert f"{one} {one} ('firstboot.link.module', '/lib/firstboot/link/module.mpy')" in log
+    one = "('firstboot.module', '/_/module.mpy')"
+    assert f"{one} {one} ('firstboot.link.module', '/_/module.mpy')" in log
     assert "['firstboot.link'] False" in log
-    assert "['app.py', 'lib', 'main.py']" in log
+    assert "['app.py', 'lib', 'main.py'] /lib/firstboot" in log
 
 
 def test_one_that_is_missing_is_named(said):
@@ -50,15 +51,27 @@ def test_an_error_within_comes_out(said):
     assert "out" in log
 
 
-def test_where_a_host_has_its_own_folder_mounted(said):
-    # As with mpremote mount: MicroPython takes no mount within another.
+@pytest.mark.parametrize("kind", ["compiled", "source"])
+def test_where_a_host_has_its_own_folder_mounted(said, tmp_path, kind):
+    """As with mpremote mount; a checkout's folder has no compiled modules."""
+    if kind == "source":
+        shutil.copytree(FIRMWARE / "firstboot", tmp_path / "lib/firstboot")
+    else:
+        for place, data in firmware(strip=True, short=False).items():
+            path = tmp_path / place.lstrip("/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
     log = said(
         b"import vfs\n"
-        b"vfs.mount(vfs.VfsPosix('/'), '/remote')\n"
-        b"firstboot.__file__ = '/remote' + firstboot.__file__\n"
-        b"print(firstboot._load('firstboot.backoff'), errand('backoff', 'draw', [1, 1, 1], os.urandom) <= 1000)\n"
+        b"del sys.modules['firstboot']\n"
+        b"vfs.mount(vfs.VfsPosix('%s'), '/remote')\n"
+        b"sys.path.insert(0, '/remote/lib')\n"
+        b"import firstboot\n"
+        b"print(firstboot.__path__, firstboot._load('firstboot.backoff'))\n"
+        b"print(firstboot.errand('backoff', 'draw', [1, 1, 1], os.urandom) <= 1000)\n" % bytes(tmp_path)
     )
-    assert "None True" in log
+    loaded = "<module 'firstboot.module' from '/_/module.mpy'>" if kind == "compiled" else None
+    assert f"/remote/lib/firstboot {loaded}\nTrue" in log
 
 
 def test_a_config_that_needs_a_slice_which_was_left_out():
@@ -92,7 +105,7 @@ def test_names(frozen):
         for _ in range(2):  # a first boot, and a second
             (after,) = _counts(stage.board(image).run(r"n_qstr=\d+.*"))
             # Names that the virtual board has, too, and that are not in a port's ROM: about ten.
-            assert 20 < after - before < stage.names - 10
+            assert 0 < after - before < stage.names - 10
 
 
 def _counts(run):
