@@ -55,9 +55,12 @@ class _Batch:
         return True
 
     def payload(self):
+        # Asked for once. The brackets come before the copy of it all, so that there is one.
         if self.n == 1:
             return self.samples[0]
-        return b"[" + b",".join(self.samples) + b"]"
+        self.samples[0] = b"[" + self.samples[0]
+        self.samples[-1] += b"]"
+        return b",".join(self.samples)
 
 
 def drain(loop, host, port):
