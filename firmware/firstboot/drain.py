@@ -55,7 +55,7 @@ class _Batch:
         return True
 
     def payload(self):
-        # Asked for once. The brackets come before the copy of it all, so that there is one.
+        # Asked for once. The brackets come before the copy of it all, so that there is one. MemoryError.
         if self.n == 1:
             return self.samples[0]
         self.samples[0] = b"[" + self.samples[0]
@@ -74,11 +74,18 @@ def drain(loop, host, port):
     outbox.limits = None
     _clock(outbox, host, port)
     count = 0
+    most = _BATCH
     try:
         while outbox.segments or outbox.waiting:
-            batch = _collect(outbox, 1 if loop.tries else _BATCH)
+            batch = _collect(outbox, 1 if loop.tries else most)
             if batch.n:
-                _send(loop, batch)
+                try:
+                    payload = batch.payload()
+                except MemoryError:  # one sample is not copied, so this comes to an end
+                    batch = None
+                    most //= 2
+                    continue
+                _send(loop, batch, payload)
                 # One message and no more is what a server with a limit takes of each connection.
                 if count:
                     loop.backoff[0] = loop.backoff[1]
@@ -119,7 +126,7 @@ def count(outbox):
     return samples, told
 
 
-def _send(loop, batch):
+def _send(loop, batch, payload):
     if loop.tries:
         # A server that restarts, or has a limit, ends the connection on this one too.
         loop.link.send(b"{}")
@@ -129,7 +136,7 @@ def _send(loop, batch):
         batch.n = 0
         log("telemetry: dropped a sample that the server would not take")
     else:
-        loop.link.send(batch.payload())
+        loop.link.send(payload)
         feed()
         loop.outbox.pace = loop.outbox.pace * 3 // 4
     loop.tries = 0

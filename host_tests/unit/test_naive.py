@@ -15,9 +15,9 @@ from . import test_crash, test_outbox, test_telemetry
 def _removed_before_the_acknowledgement(patch):
     real, done = drain._send, drain._done
 
-    def send(loop, batch):
+    def send(loop, batch, payload):
         done(loop.outbox, batch)
-        return real(loop, batch)
+        return real(loop, batch, payload)
 
     patch.setattr(drain, "_send", send)
     patch.setattr(drain, "_done", lambda box, batch: None)
@@ -147,12 +147,12 @@ def _poison_for_ever(patch):
 
 
 def _any_close_is_poison(patch):
-    def send(loop, batch):
+    def send(loop, batch, payload):
         loop.tries += 1
         if loop.tries > drain._POISON:
             loop.dropped += 1
         else:
-            loop.link.send(batch.payload())
+            loop.link.send(payload)
         loop.tries = 0
 
     patch.setattr(drain, "_send", send)
