@@ -56,11 +56,12 @@ class _Batch:
 
     def payload(self):
         # Asked for once. The brackets come before the copy of it all, so that there is one. MemoryError.
+        samples = self.samples
         if self.n == 1:
-            return self.samples[0]
-        self.samples[0] = b"[" + self.samples[0]
-        self.samples[-1] += b"]"
-        return b",".join(self.samples)
+            return samples[0]
+        samples[0] = b"[" + samples[0]
+        samples[-1] += b"]"
+        return b",".join(samples)
 
 
 def drain(loop, host, port):
