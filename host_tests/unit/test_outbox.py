@@ -190,6 +190,24 @@ def test_what_is_not_acknowledged_stays(clock):
     assert loop.run() and loop.numbers() == list(range(100))
 
 
+@pytest.mark.parametrize("most", [1, 3])
+def test_a_batch_that_the_heap_has_no_room_for_is_halved(clock, monkeypatch, most):
+    box = Outbox(65536, 0)
+    fill(box, clock, 100)
+    real, sizes = drain._Batch.payload, []
+
+    def payload(batch):
+        if batch.n > most:
+            raise MemoryError
+        sizes.append(batch.n)
+        return real(batch)
+
+    monkeypatch.setattr(drain._Batch, "payload", payload)
+    loop = Loop(box, clock)
+    assert loop.run() and loop.numbers() == list(range(100))
+    assert max(sizes) <= most and not loop.dropped
+
+
 def test_a_reset_in_the_middle_of_draining_costs_no_sample(clock):
     # At whichever batch: what counts is the one with which a segment ends.
     for cut in range(9):
