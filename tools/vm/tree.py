@@ -39,9 +39,9 @@ def source_with_mbedtls(suite: str = "") -> Path:
     return next(once(f"{tree.parent.name}-mbedtls", make).iterdir())
 
 
-def _order(suite: str) -> tuple[bool, bool]:
-    # What is here already, then the suite that the VM is from: figures of the two can be compared.
-    return not (cache() / _folder(suite)).is_dir(), not (cache() / f"vm-debian-{suite}-i386").is_dir()
+def _order(suite: str) -> bool:
+    # The suite that the VM is from goes first: figures of the two can be compared.
+    return not (cache() / f"vm-debian-{suite}-i386").is_dir()
 
 
 def _folder(suite: str) -> str:
