@@ -1,4 +1,4 @@
-"""ThingsBoard's CoAP transport for devices (contract 2.5, 4.1, 4.6, 5 to 8), on aiocoap."""
+"""ThingsBoard's CoAP transport for devices (contract 2.5, 4.1, 4.6, 5 to 9), on aiocoap."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from aiocoap.numbers.constants import TransportTuning
 from aiocoap.pipe import Pipe
 from aiocoap.resource import Resource
 
-from . import authentication, provisioning, values
+from . import authentication, ota, provisioning, values
 from .core import Core, Rpc, clock
 from .limits import Limited
 from .registry import Device
+from .updates import NoPackage
 
 PROTOBUF_NOT_FOUND = b"\x08\x02"
 _PIGGYBACK = 0.5  # seconds; a later answer comes separately, after an empty ACK
@@ -30,7 +31,7 @@ _NOTHING: Answer = (None, b"")
 
 
 class DeviceApi(Resource):
-    """Everything below /api/v1. `delay` seconds pass before each answer, so that it comes separately."""
+    """Everything below /api/v1, and fw and sw. `delay` seconds pass before each answer, so that it comes separately."""
 
     def __init__(self, core: Core) -> None:
         super().__init__()
@@ -55,6 +56,8 @@ class DeviceApi(Resource):
     async def render_post(self, request: Message) -> Message:
         """What a device sends."""
         match request.opt.uri_path:
+            case ("fw" | "sw", *_):
+                return await self._answer((Code.METHOD_NOT_ALLOWED, b""))
             case ("api", "v1", "provision") | ("api", "v1", _, "provision"):
                 return await self._answer(await self._provision(request.payload), "provision")
             case ("api", "v1", token, *rest):
@@ -70,8 +73,10 @@ class DeviceApi(Resource):
         return await self._answer((Code.NOT_FOUND, b""))
 
     async def render_get(self, request: Message) -> Message:
-        """Client and shared attributes by key; the end of an observation."""
+        """Client and shared attributes by key; the end of an observation; OTA packages."""
         match request.opt.uri_path:
+            case ("fw" | "sw" as kind, *token):
+                return await self._answer(self._package(kind, token, _query(request)))
             case ("api", "v1", token, "attributes" | "rpc" as what):
                 device = self._device(token)
                 if device is None:
@@ -79,8 +84,7 @@ class DeviceApi(Resource):
                 if request.opt.observe == 1:
                     return await self._answer((Code.DELETED, b""))  # with the token of the observation that it ends
                 if what == "attributes":
-                    asked = dict(part.partition("=")[::2] for part in map(unquote, request.opt.uri_query))
-                    return await self._answer(self._get_attributes(device, asked))
+                    return await self._answer(self._get_attributes(device, _query(request)))
                 return await self._answer((Code.BAD_REQUEST, b""))
         return await self._answer((Code.NOT_FOUND, b""))
 
@@ -162,6 +166,24 @@ class DeviceApi(Resource):
         found = self.core.requested_attributes(device, client, shared)
         return (Code.CONTENT, json.dumps(found).encode()) if found else (Code.NOT_FOUND, b"")
 
+    def _package(self, kind: str, token: list[str], asked: dict[str, str]) -> Answer:
+        device = self._device(token[0]) if len(token) == 1 else None
+        if device is None:
+            return Code.UNAUTHORIZED, b""
+        try:
+            package = self.core.updates.wanted(device, kind)
+            named = asked.get("title", package.title), asked.get("version", package.version)
+            if named != (package.title, package.version):
+                return Code.BAD_REQUEST, b""
+            size, number = (ota.integer(asked.get(name) or "0") for name in ("size", "chunk"))
+        except NoPackage:
+            return Code.NOT_FOUND, b""
+        except (Limited, ValueError):
+            return Code.INTERNAL_SERVER_ERROR, b""
+        self.core.updates.tell_start("coap", device, package, number)
+        data = self.core.updates.chunk(package.id, size, number)
+        return (Code.CONTENT, data) if data else _NOTHING
+
     async def _observe(self, pipe: Pipe, device: Device, what: str) -> None:
         session = self.core.sessions.get(device.id)
         if not isinstance(session, Observer):
@@ -242,6 +264,10 @@ class Observer:
 
 class _Fault(Exception):
     """What the server answers with 5.00."""
+
+
+def _query(request: Message) -> dict[str, str]:
+    return dict(part.partition("=")[::2] for part in map(unquote, request.opt.uri_query))
 
 
 def _object(body: bytes) -> dict[str, Any]:

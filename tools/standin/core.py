@@ -14,6 +14,7 @@ from . import provisioning, values
 from .limits import Limits
 from .registry import Credentials, Device, Registry, now_ms
 from .release import Release
+from .updates import Updates
 from .values import Point
 
 # Seconds, as contract 2.3, 3, 4.2 and 10 have them; all are multiplied by Core.scale.
@@ -116,6 +117,7 @@ class Core:
         self.claims: dict[str, Claim] = {}
         self.fates: dict[str, deque[Fate]] = {"provision": deque(), "telemetry": deque()}
         self.restart: Callable[[float], None] = lambda seconds: None
+        self.updates = Updates(self)
         self.rpcs: dict[str, dict[int, Rpc]] = {}
         self._rpc_ids: dict[str, int] = {}
 

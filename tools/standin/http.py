@@ -1,4 +1,4 @@
-"""ThingsBoard's HTTP transport for devices (contract 2.5, 4.6, 5 to 8), on aiohttp."""
+"""ThingsBoard's HTTP transport for devices (contract 2.5, 4.6, 5 to 9), on aiohttp."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 
 from aiohttp import web
 
-from . import authentication, provisioning, values
+from . import authentication, ota, provisioning, values
 from .core import ASYNC_LIMIT, Core, Rpc, clock
 from .limits import Limited
 from .registry import Device
+from .updates import NoPackage
 
 RPC_MOST = 65536  # bytes of a body below rpc
 BODY_MOST = 52428800
@@ -37,6 +38,8 @@ class DeviceApi:
             web.post(token + "/rpc", self._guard(self.rpc)),
             web.post(token + "/rpc/{id}", self._guard(self.rpc_reply)),
             web.post(token + "/claim", self._guard(self.claim)),
+            web.get(token + "/firmware", self._guard(self.firmware), allow_head=False),
+            web.get(token + "/software", self._guard(self.software), allow_head=False),
         ]
 
     def _guard(self, handler: Any) -> Any:
@@ -139,6 +142,38 @@ class DeviceApi:
         self.core.limits.check(device.id)
         self.core.claim(device, await request.read())
         return web.Response()
+
+    async def firmware(self, request: web.Request, device: Device) -> web.StreamResponse:
+        """A chunk of the device's firmware, or the whole of it."""
+        return self._package(request, device, ota.FIRMWARE)
+
+    async def software(self, request: web.Request, device: Device) -> web.StreamResponse:
+        """A chunk of the device's software, or the whole of it."""
+        return self._package(request, device, ota.SOFTWARE)
+
+    def _package(self, request: web.Request, device: Device, kind: str) -> web.StreamResponse:
+        query = request.query
+        for name in ("title", "version"):
+            if name not in query:
+                return _fault(400, f"Required request parameter '{name}' is not present", 31)
+        try:
+            size, number = (ota.integer(query.get(name) or "0") for name in ("size", "chunk"))
+        except ValueError as e:
+            return _fault(400, str(e), 31)
+        try:
+            package = self.core.updates.wanted(device, kind)
+        except NoPackage:
+            return web.Response(status=404)
+        except Limited as e:
+            self.core.say("http", device.name, str(e))
+            return web.Response(status=500)  # this read has an answer
+        if (query["title"], query["version"]) != (package.title, package.version):
+            return web.Response(status=400)
+        self.core.updates.tell_start("http", device, package, number)
+        name = package.filename or "null"
+        headers = {"x-filename": name, "Content-Disposition": f"attachment;filename={name}"}
+        data = self.core.updates.chunk(package.id, size, number)
+        return web.Response(body=data, headers=headers, content_type=package.content_type)
 
     async def _poll(self, request: web.Request, device: Device, for_calls: bool) -> web.StreamResponse:
         self.core.limits.check(device.id)

@@ -25,10 +25,11 @@ from amqtt.mqtt.subscribe import SubscribePacket
 from amqtt.mqtt.unsuback import UnsubackPacket
 from amqtt.mqtt.unsubscribe import UnsubscribePacket
 
-from . import authentication, mqtt5, provisioning, values
+from . import authentication, mqtt5, mqtt_ota, provisioning, values
 from .core import IDLE, PROVISION_SESSION, Core, Rpc, clock, rpc_payload, session_limits
 from .limits import Limited
 from .registry import Device
+from .updates import NoPackage
 
 MOST = 65536  # bytes of remaining length; one more closes the connection
 PROVISION = "provision"
@@ -84,6 +85,7 @@ class Connection:
         self.timer: asyncio.TimerHandle | None = None
         self.packet_id = 0
         self.closed = False
+        self.downloads = mqtt_ota.Downloads(core.updates)
         self._sent_calls: dict[int, Rpc] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -320,6 +322,10 @@ class Connection:
         topic, body = packet.topic_name, packet.data or b""
         device = self.device
         assert device is not None
+        asked = mqtt_ota.ASKED.search(topic)
+        if asked:
+            self._download(device, asked, packet)
+            return
         try:
             acknowledged = self._dispatch(device, topic, body)
         except (values.Malformed, values.BadTimestamp) as e:
@@ -334,6 +340,17 @@ class Connection:
         elif acknowledged:
             self._acknowledge(packet)
             self._after(device, topic, body)
+
+    def _download(self, device: Device, asked: re.Match[str], packet: PublishPacket) -> None:
+        try:
+            topic, filter_, data = self.downloads.chunk(device, asked, packet.data or b"")
+        except NoPackage as e:
+            self._answer(mqtt_ota.ERROR, mqtt_ota.ERROR, str(e).encode())
+            raise Closed(f"{e} on {asked[0]}") from None
+        except (ValueError, Limited) as e:
+            raise Closed(f"{e} on {asked[0]}") from None
+        self._acknowledge(packet)
+        self._answer(topic, filter_, data)
 
     def _acknowledge_by_fate(self, packet: PublishPacket) -> None:
         fate = self.core.fate("telemetry", "mqtt", self.who)

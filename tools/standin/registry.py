@@ -8,11 +8,12 @@ import re
 import secrets
 import sqlite3
 import string
-import threading
-import time
-import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from . import packages
+from .database import RegistryError, new_id, now_ms
 
 PROVISION_STATE = "provisionState"
 PROVISIONED = "provisioned"
@@ -34,10 +35,6 @@ CREATE TABLE IF NOT EXISTS series (
   id INTEGER PRIMARY KEY, device TEXT NOT NULL, name TEXT NOT NULL, ts INTEGER NOT NULL, value TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS series_device ON series (device, name, ts);
 """
-
-
-class RegistryError(ValueError):
-    """The registry refuses to store this; the message says why."""
 
 
 @dataclass
@@ -74,13 +71,8 @@ class Device:
     name: str
     credentials: Credentials
     gateway: bool = False
-    created: int = field(default_factory=lambda: now_ms())
+    created: int = field(default_factory=now_ms)
     info: dict[str, Any] = field(default_factory=dict)  # label and additional info
-
-
-def now_ms() -> int:
-    """Milliseconds since the epoch."""
-    return int(time.time() * 1000)
 
 
 def random_text(length: int = 20) -> str:
@@ -130,20 +122,17 @@ def x509_certificate(text: str) -> Credentials:
     return Credentials("X509_CERTIFICATE", sha3(value), value)
 
 
-class Registry:
-    """The store. One connection, one lock; safe to use from several threads."""
+class Registry(packages.Packages):
+    """The store. `when_added` is called with each new device."""
 
     def __init__(self, path: str = ":memory:") -> None:
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._lock = threading.RLock()
-        with self._lock:
-            self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;" + _SCHEMA)
+        super().__init__(path, _SCHEMA + packages.SCHEMA)
+        self.when_added: Callable[[Device], None] = lambda device: None
 
     def clear(self) -> None:
         """Forget everything."""
-        with self._lock:
-            for table in ("profile", "device", "attribute", "series"):
-                self._db.execute(f"DELETE FROM {table}")
+        for table in ("profile", "device", "attribute", "series", "package", "assignment"):
+            self._run(f"DELETE FROM {table}")
 
     # Profiles
 
@@ -173,15 +162,20 @@ class Registry:
         return self.profile(name=name) or self.add_profile(Profile(new_id(), tenant, name, "DISABLED"))
 
     def delete_profile(self, profile_id: str) -> None:
-        """Remove a profile; RegistryError when devices use it."""
+        """Remove a profile with its packages; RegistryError when devices use it."""
         if self._one("SELECT 1 FROM device WHERE profile=?", profile_id):
             raise RegistryError("The device profile referenced by the devices cannot be deleted!")
         self._run("DELETE FROM profile WHERE id=?", profile_id)
+        self._run("DELETE FROM package WHERE profile=?", profile_id)
+        self._run("DELETE FROM assignment WHERE owner=?", profile_id)
 
     # Devices
 
-    def add_device(self, device: Device) -> Device:
-        """Store a device; RegistryError when the server's validators would refuse it. Leaves nothing behind then."""
+    def add_device(self, device: Device, own: Mapping[str, str] | None = None) -> Device:
+        """Store a device, with the packages that are its own by kind.
+
+        RegistryError when the server's validators would refuse it. Leaves nothing behind then.
+        """
         _check(device)
         c = device.credentials
         try:
@@ -193,6 +187,8 @@ class Registry:
             )
         except sqlite3.IntegrityError as e:
             raise RegistryError(f"name or credentials are taken ({e})") from None
+        self.set_assigned(device.id, own or {})
+        self.when_added(device)
         return device
 
     def change_device(self, device: Device) -> Device:
@@ -241,14 +237,14 @@ class Registry:
         self._run("DELETE FROM device WHERE id=?", device_id)
         self._run("DELETE FROM attribute WHERE device=?", device_id)
         self._run("DELETE FROM series WHERE device=?", device_id)
+        self._run("DELETE FROM assignment WHERE owner=?", device_id)
 
     # Attributes and telemetry
 
     def set_attributes(self, device_id: str, scope: str, values: dict[str, Any]) -> None:
         """Store attributes; scope is CLIENT_SCOPE, SHARED_SCOPE or SERVER_SCOPE."""
         rows = [(device_id, scope, name, json.dumps(value), now_ms()) for name, value in values.items()]
-        with self._lock:
-            self._db.executemany("INSERT OR REPLACE INTO attribute VALUES (?,?,?,?,?)", rows)
+        self._run_all("INSERT OR REPLACE INTO attribute VALUES (?,?,?,?,?)", rows)
 
     def delete_attributes(self, device_id: str, scope: str, names: list[str]) -> None:
         """Remove attributes by name."""
@@ -273,30 +269,12 @@ class Registry:
     def add_series(self, device_id: str, points: list[tuple[str, int, Any]]) -> None:
         """Store telemetry: (name, ts in ms, value) each."""
         rows = [(device_id, name, ts, json.dumps(value)) for name, ts, value in points]
-        with self._lock:
-            self._db.executemany("INSERT INTO series (device, name, ts, value) VALUES (?,?,?,?)", rows)
+        self._run_all("INSERT INTO series (device, name, ts, value) VALUES (?,?,?,?)", rows)
 
     def series(self, device_id: str) -> list[tuple[str, int, Any]]:
         """All telemetry in order of arrival."""
         rows = self._all("SELECT name, ts, value FROM series WHERE device=? ORDER BY id", device_id)
         return [(name, ts, json.loads(value)) for name, ts, value in rows]
-
-    def _run(self, statement: str, *values: Any) -> None:
-        with self._lock:
-            self._db.execute(statement, values)
-
-    def _one(self, statement: str, *values: Any) -> Any:
-        with self._lock:
-            return self._db.execute(statement, values).fetchone()
-
-    def _all(self, statement: str, *values: Any) -> list[Any]:
-        with self._lock:
-            return self._db.execute(statement, values).fetchall()
-
-
-def new_id() -> str:
-    """An entity id as ThingsBoard has them."""
-    return str(uuid.uuid1())
 
 
 def _check(device: Device) -> None:

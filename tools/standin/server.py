@@ -27,6 +27,7 @@ from .core import RPC_TIMEOUT, Core, Event, Fate, RpcError
 from .http import DeviceApi
 from .limits import Limits
 from .mqtt import Connection
+from .ota import Package, checksum
 from .provisioning import ALLOW_CREATE
 from .registry import Credentials, Device, Profile, Registry, RegistryError, access_token, new_id, sha3
 from .release import RELEASES
@@ -237,6 +238,52 @@ class Standin:
         """Remove shared attributes; a subscribed device hears of it."""
         device = self.device(name)
         self._do(lambda: self.core.delete_shared(device, names))
+
+    def add_package(
+        self,
+        kind: str,
+        title: str,
+        version: str,
+        data: bytes | None,
+        *,
+        algorithm: str = "SHA256",
+        tag: str | None = None,
+        url: str | None = None,
+        profile: str | None = None,
+    ) -> Package:
+        """Add an OTA package, kind "fw" or "sw": with data, or None and a URL. RegistryError.
+
+        A package belongs to one profile, to the one of its first assignment if none is named.
+        """
+        package = Package(new_id(), TENANT, kind, title, version, tag, url)
+        if data is not None:
+            package.data, package.algorithm, package.checksum = data, algorithm, checksum(algorithm, data)
+            package.filename = f"{title}-{version}.{'bin' if kind == 'fw' else 'tar'}"
+        package.profile = self._profile(profile).id if profile else None
+        return self.registry.add_package(package)
+
+    def assign(
+        self, package: Package | None, *, kind: str | None = None, device: str | None = None, profile: str | None = None
+    ) -> None:
+        """Assign a package to a device or a profile by name; None takes away the one of this kind. RegistryError.
+
+        Devices that listen hear of it.
+        """
+        kind = package.kind if package else kind
+        if kind not in ("fw", "sw") or (device is None) == (profile is None):
+            raise ValueError("a package or a kind, and a device or a profile")
+        owner = self.device(device) if device else self._profile(profile or "")
+
+        async def assign() -> None:
+            self.core.updates.assign(owner, kind, package)
+
+        self._call(assign())
+
+    def _profile(self, name: str) -> Profile:
+        profile = self.registry.profile(name=name)
+        if profile is None:
+            raise KeyError(name)
+        return profile
 
     def rpc(self, name: str, method: str, params: Any = None, timeout: float = RPC_TIMEOUT) -> Any:
         """Call a method on a device and return its reply; TimeoutError."""
