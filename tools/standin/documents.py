@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 
+from .ota import FIRMWARE, KINDS, SOFTWARE, Package
 from .registry import Credentials, Device, Profile, RegistryError, access_token, mqtt_basic, x509_certificate
 
 TENANT = "T1"
@@ -20,11 +22,18 @@ PROFILE_EXTRAS = (
     "defaultQueueName",
     "profileData",
 )
+_ASSIGNED = {FIRMWARE: "firmwareId", SOFTWARE: "softwareId"}
 
 
 def error(status: int, message: str, code: int) -> web.Response:
     """An error document."""
     return web.json_response({"status": status, "message": message, "errorCode": code}, status=status)
+
+
+def not_found(what: str) -> web.HTTPNotFound:
+    """To raise when there is no such thing."""
+    text = json.dumps({"status": 404, "message": f"{what} not found", "errorCode": 32})
+    return web.HTTPNotFound(text=text, content_type="application/json")
 
 
 def page(request: web.Request, rows: list[Any]) -> web.Response:
@@ -39,8 +48,8 @@ def page(request: web.Request, rows: list[Any]) -> web.Response:
     )
 
 
-def profile(p: Profile) -> dict[str, Any]:
-    """A device profile."""
+def profile(p: Profile, own: Mapping[str, str]) -> dict[str, Any]:
+    """A device profile, with its packages by kind."""
     configuration: dict[str, Any] = {"type": p.strategy, "provisionDeviceSecret": p.secret}
     if p.pattern is not None:
         configuration["certificateRegExPattern"] = p.pattern
@@ -56,12 +65,13 @@ def profile(p: Profile) -> dict[str, Any]:
         "provisionDeviceKey": p.key,
         "default": p.name == "default",
         **p.info,
+        **_packages(own),
         "profileData": {**data, **p.info.get("profileData", {}), "provisionConfiguration": configuration},
     }
 
 
-def device(d: Device, kind: str) -> dict[str, Any]:
-    """A device, of the type `kind`."""
+def device(d: Device, kind: str, own: Mapping[str, str]) -> dict[str, Any]:
+    """A device, of the type `kind`, with the packages that are its own."""
     return {
         "id": {"entityType": "DEVICE", "id": d.id},
         "createdTime": d.created,
@@ -71,8 +81,51 @@ def device(d: Device, kind: str) -> dict[str, Any]:
         "deviceProfileName": kind,
         "label": d.info.get("label"),
         "deviceProfileId": {"entityType": "DEVICE_PROFILE", "id": d.profile},
+        **_packages(own),
         "additionalInfo": {**d.info.get("additionalInfo", {}), "gateway": d.gateway},
     }
+
+
+def package(p: Package) -> dict[str, Any]:
+    """An OTA package without its bytes."""
+    return {
+        "id": {"entityType": "OTA_PACKAGE", "id": p.id},
+        "createdTime": p.created,
+        "tenantId": {"entityType": "TENANT", "id": p.tenant},
+        "deviceProfileId": {"entityType": "DEVICE_PROFILE", "id": p.profile} if p.profile else None,
+        "type": KINDS[p.kind],
+        "title": p.title,
+        "version": p.version,
+        "name": p.title,
+        "tag": p.tag,
+        "url": p.url,
+        "hasData": p.data is not None,
+        "fileName": p.filename,
+        "contentType": p.content_type if p.filename else None,
+        "checksumAlgorithm": p.algorithm,
+        "checksum": p.checksum,
+        "dataSize": p.size,
+    }
+
+
+def package_file(p: Package, data: bytes) -> web.Response:
+    """Bytes of a package, with its file's name and type."""
+    name = p.filename or "null"
+    headers = {"x-filename": name, "Content-Disposition": f"attachment;filename={name}"}
+    return web.Response(body=data, headers=headers, content_type=p.content_type)
+
+
+def _packages(own: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        member: {"entityType": "OTA_PACKAGE", "id": own[kind]} if kind in own else None
+        for kind, member in _ASSIGNED.items()
+    }
+
+
+def given_packages(document: dict[str, Any]) -> dict[str, str]:
+    """The packages, by kind, that a document of a profile or a device names."""
+    given = {kind: (document.get(member) or {}).get("id") for kind, member in _ASSIGNED.items()}
+    return {kind: package_id for kind, package_id in given.items() if package_id}
 
 
 def credentials(d: Device) -> dict[str, Any]:

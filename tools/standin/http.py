@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from . import authentication, ota, provisioning, values
+from . import authentication, documents, ota, provisioning, values
 from .core import ASYNC_LIMIT, Core, Rpc, clock
 from .limits import Limited
 from .registry import Device
@@ -170,10 +170,7 @@ class DeviceApi:
         if (query["title"], query["version"]) != (package.title, package.version):
             return web.Response(status=400)
         self.core.updates.tell_start("http", device, package, number)
-        name = package.filename or "null"
-        headers = {"x-filename": name, "Content-Disposition": f"attachment;filename={name}"}
-        data = self.core.updates.chunk(package.id, size, number)
-        return web.Response(body=data, headers=headers, content_type=package.content_type)
+        return documents.package_file(package, self.core.updates.chunk(package.id, size, number))
 
     async def _poll(self, request: web.Request, device: Device, for_calls: bool) -> web.StreamResponse:
         self.core.limits.check(device.id)

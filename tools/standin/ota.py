@@ -42,6 +42,11 @@ class Package:
         """Bytes, if it has any."""
         return None if self.data is None else len(self.data)
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether there is something to assign."""
+        return self.data is not None or bool(self.url)
+
     def __str__(self) -> str:
         return f"{self.kind} {self.title} {self.version}"
 

@@ -12,6 +12,7 @@ from aiohttp import web
 from . import documents
 from .bulk import bulk_import
 from .core import Core
+from .ota_rest import OtaRest
 from .provisioning import DISABLED, X509_CHAIN
 from .registry import (
     Device,
@@ -69,6 +70,7 @@ class Rest:
             web.get("/api/tenant/deviceInfos", self.list_devices),
             web.get("/api/deviceInfos/all", self.list_devices),
             *DataRest(self.core, self.found).routes(),
+            *OtaRest(self.core).routes(),
         ]
         guarded = [web.route(r.method, r.path, self._guard(r.handler)) for r in signed_in]
         return [web.post("/api/auth/login", self.login), web.post("/api/auth/token", self.refresh), *guarded]
@@ -140,11 +142,12 @@ class Rest:
         named = self.registry.profile(name=profile.name)
         if named and named.id != profile.id:
             raise RegistryError("Device profile with such name already exists!")
-        return web.json_response(documents.profile(self.registry.add_profile(profile)))
+        saved = self.core.updates.save_profile(profile, documents.given_packages(document))
+        return web.json_response(self._profile_document(saved))
 
     async def get_profile(self, request: web.Request) -> web.Response:
         """One profile by id."""
-        return web.json_response(documents.profile(self._profile(request)))
+        return web.json_response(self._profile_document(self._profile(request)))
 
     async def delete_profile(self, request: web.Request) -> web.Response:
         """Remove a profile that no device uses."""
@@ -153,17 +156,17 @@ class Rest:
 
     async def default_profile(self, request: web.Request) -> web.Response:
         """The profile of devices that name none."""
-        return web.json_response(documents.profile(self.registry.profile_named("default", TENANT)))
+        return web.json_response(self._profile_document(self.registry.profile_named("default", TENANT)))
 
     async def list_profiles(self, request: web.Request) -> web.Response:
         """A page of profiles."""
         text = request.query.get("textSearch", "").lower()
         found = [p for p in self.registry.profiles() if p.tenant == TENANT and text in p.name.lower()]
-        return documents.page(request, [documents.profile(p) for p in found])
+        return documents.page(request, [self._profile_document(p) for p in found])
 
     async def profile_names(self, request: web.Request) -> web.Response:
         """Ids and names of all profiles."""
-        found = [documents.profile(p) for p in self.registry.profiles() if p.tenant == TENANT]
+        found = [self._profile_document(p) for p in self.registry.profiles() if p.tenant == TENANT]
         return web.json_response([{"id": p["id"], "name": p["name"]} for p in found])
 
     # Devices
@@ -203,7 +206,7 @@ class Rest:
     async def devices_by_id(self, request: web.Request) -> web.Response:
         """?deviceIds=a,b"""
         found = [self.registry.device_by_id(one) for one in request.query["deviceIds"].split(",")]
-        return web.json_response([documents.device(d, self._type(d)) for d in found if d])
+        return web.json_response([self._device_document(d) for d in found if d])
 
     async def list_devices(self, request: web.Request) -> web.Response:
         """A page of devices; with ?deviceName= that one."""
@@ -211,7 +214,7 @@ class Rest:
             return await self.device_by_name(request)
         text, kind = request.query.get("textSearch", "").lower(), request.query.get("type")
         found = [d for d in self.registry.devices() if d.tenant == TENANT and text in d.name.lower()]
-        shown = [documents.device(d, self._type(d)) for d in found]
+        shown = [self._device_document(d) for d in found]
         return documents.page(request, [d for d in shown if not kind or d["type"] == kind])
 
     async def device_types(self, request: web.Request) -> web.Response:
@@ -235,13 +238,13 @@ class Rest:
         """The device that a path or a document names; HTTPNotFound."""
         device = self.registry.device_by_id(device_id or request.match_info["id"])
         if device is None:
-            raise _not_found("Device")
+            raise documents.not_found("Device")
         return device
 
     def _profile(self, request: web.Request) -> Profile:
         profile = self.registry.profile(id=request.match_info["id"])
         if profile is None:
-            raise _not_found("Device profile")
+            raise documents.not_found("Device profile")
         return profile
 
     def _saved(self, document: dict[str, Any], credentials: Any) -> Device:
@@ -249,20 +252,28 @@ class Rest:
         profile = profile or self.registry.profile_named(document.get("type") or "default", TENANT).id
         info = {name: document[name] for name in ("label", "additionalInfo") if document.get(name) is not None}
         gateway = bool(info.get("additionalInfo", {}).get("gateway"))
+        own = documents.given_packages(document)
         device_id = (document.get("id") or {}).get("id")
         if device_id:
             known = self.registry.device_by_id(device_id)
             if known is None:
-                raise _not_found("Device")
+                raise documents.not_found("Device")
             changed = replace(known, profile=profile, name=document["name"], gateway=gateway, info=info)
-            return self.registry.change_device(changed)
+            return self.core.updates.save_device(changed, own)
         if self.registry.device(name=document["name"], tenant=TENANT):
             raise RegistryError("Device with such name already exists!")
+        self.core.updates.check(own, profile)
         device = Device(new_id(), TENANT, profile, document["name"], credentials, gateway, info=info)
-        return self.registry.add_device(device)
+        return self.registry.add_device(device, own)
 
     def _shown(self, device: Device) -> web.Response:
-        return web.json_response(documents.device(device, self._type(device)))
+        return web.json_response(self._device_document(device))
+
+    def _device_document(self, device: Device) -> dict[str, Any]:
+        return documents.device(device, self._type(device), self.registry.assigned(device.id))
+
+    def _profile_document(self, profile: Profile) -> dict[str, Any]:
+        return documents.profile(profile, self.registry.assigned(profile.id))
 
     def _type(self, device: Device) -> str:
         profile = self.registry.profile(id=device.profile)
@@ -275,11 +286,6 @@ async def _posted(request: web.Request) -> dict[str, Any]:
     except ValueError:
         return {}
     return document if isinstance(document, dict) else {}
-
-
-def _not_found(what: str) -> web.HTTPNotFound:
-    text = json.dumps({"status": 404, "message": f"{what} not found", "errorCode": 32})
-    return web.HTTPNotFound(text=text, content_type="application/json")
 
 
 def _jwt() -> str:

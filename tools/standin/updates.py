@@ -85,7 +85,7 @@ class Updates:
                 raise RegistryError(f"Can't assign non-existent {name}!")
             if package.kind != kind:
                 raise RegistryError(f"Can't assign {name} with type: {KINDS[package.kind]}")
-            if package.data is None and not package.url:
+            if not package.is_complete:
                 raise RegistryError(f"Can't assign {name} with empty data!")
             if package.profile != profile_id:
                 raise RegistryError(f"Can't assign {name} with different deviceProfile!")
