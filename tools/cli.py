@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "flash": (".flash.command", "Flashing", "Flash boards, many at once, and follow each to its first telemetry."),
     "ledger": (".flash.history", "Flashing", "Show what was flashed onto which board, when, and what came of it."),
     "monitor": (".monitor", "Looking after boards", "Show what boards log, in colours and without secrets."),
+    "update": (".update", "Looking after boards", "Send boards in the field a new app or firmware, and follow it."),
     "trace": (".shorten", "Looking after boards", "Give a crash report the names that the source has."),
     "doctor": (".doctor", "Looking after boards", "Tell what is missing here, which boards there are, what ails them."),
     "standin": (

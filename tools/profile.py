@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from .console import Json, err, fail, out, print_json
-from .thingsboard import SERVER, USER, Ca, Server, User, connected, pages
+from .thingsboard import SERVER, USER, Ca, Server, User, connected, named, pages
 
 app = typer.Typer(no_args_is_help=True, help="Make and show device profiles, with their provision keys.")
 
@@ -61,8 +61,7 @@ def create(
     if certificate:
         _chain(document, certificate, pattern)
     with connected(server, user, ca) as client:
-        taken = [p.name for p in pages(client.get_device_profiles, text_search=name) if p.name == name]
-        if taken:
+        if named(client.get_device_profiles, name):
             fail(f"there is a device profile {name!r} already", f"`firstboot profile show {name}` shows its keys")
         made = _described(client.save_device_profile(document))
     if into:
@@ -106,10 +105,10 @@ def show(
     """
     config = _read(into)
     with connected(server, user, ca) as client:
-        named = [p for p in pages(client.get_device_profiles, text_search=name) if p.name == name]
-        if not named:
+        profile = named(client.get_device_profiles, name)
+        if not profile:
             fail(f"there is no device profile {name!r}", "`firstboot profile list` lists them")
-        found = _described(named[0])
+        found = _described(profile)
     if into and not (found["key"] and found["secret"]):
         fail(f"{name!r} has no provision key and secret", f"its strategy is {found['strategy']}")
     if into:

@@ -121,3 +121,8 @@ def pages(ask: Any, **more: Any) -> Iterator[Any]:
         if not page.has_next:
             return
         number += 1
+
+
+def named(ask: Any, name: str) -> Any:
+    """The entity of this name, of a method of the client as for pages(); None when there is none."""
+    return next((found for found in pages(ask, text_search=name) if found.name == name), None)

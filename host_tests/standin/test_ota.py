@@ -15,8 +15,9 @@ import pytest
 from amqtt.mqtt.puback import PubackPacket
 from amqtt.mqtt.publish import PublishPacket
 
+from tools.checksums import checksum
 from tools.standin import Limits, Standin
-from tools.standin.ota import checksum, chunk
+from tools.standin.ota import chunk
 from tools.standin.registry import RegistryError
 
 from .client import Client

@@ -7,8 +7,8 @@ import requests
 from tb_rest_client.models import Device, DeviceProfile, OtaPackageId, SaveOtaPackageInfoRequest
 from tb_rest_client.rest_client import RestClient
 
+from tools.checksums import checksum
 from tools.standin import Standin
-from tools.standin.ota import checksum
 from tools.standin.rest import PASSWORD, USER
 
 from .test_rest import refused

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +10,6 @@ from .database import now_ms
 
 FIRMWARE, SOFTWARE = "fw", "sw"
 KINDS = {FIRMWARE: "FIRMWARE", SOFTWARE: "SOFTWARE"}  # prefix of keys and topics -> what REST calls it
-ALGORITHMS = ("MD5", "SHA256", "SHA384", "SHA512", "CRC32", "MURMUR3_32", "MURMUR3_128")
 # Everything that removing an assignment deletes, in ThingsBoard's order.
 _KEYS = ("title", "version", "ts", "state", "size", "checksum", "checksum_algorithm", "url", "tag")
 _INT_MOST = 0x7FFFFFFF  # what the server's parser of numbers takes
@@ -49,21 +46,6 @@ class Package:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.title} {self.version}"
-
-
-def checksum(algorithm: str, data: bytes) -> str:
-    """The checksum as ThingsBoard writes it, in lower-case hex; ValueError for an algorithm that it does not have."""
-    if algorithm not in ALGORITHMS:
-        raise ValueError(f"no checksum algorithm {algorithm}")
-    if algorithm == "CRC32":
-        return zlib.crc32(data).to_bytes(4, "little").hex()  # Guava writes numbers from their lowest byte on
-    if algorithm.startswith("MURMUR3"):
-        import mmh3
-
-        if algorithm == "MURMUR3_128":
-            return mmh3.hash_bytes(data).hex()
-        return mmh3.hash(data, signed=False).to_bytes(4, "little").hex()
-    return hashlib.new(algorithm.lower(), data).hexdigest()
 
 
 def shared_attributes(package: Package) -> tuple[dict[str, Any], list[str]]:

@@ -7,9 +7,10 @@ from typing import Any
 
 from aiohttp import web
 
+from ..checksums import ALGORITHMS, checksum
 from . import documents
 from .core import Core
-from .ota import ALGORITHMS, KINDS, Package, checksum
+from .ota import KINDS, Package
 from .registry import RegistryError, new_id
 
 # What can't change once it is stored: member of a document, of a package, and what the server calls it.

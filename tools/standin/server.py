@@ -21,13 +21,14 @@ from aiohttp import web
 from cryptography.x509 import Certificate
 from OpenSSL import SSL
 
+from ..checksums import checksum
 from . import authentication, coap, dtls
 from .certificates import Authority, Pair
 from .core import RPC_TIMEOUT, Core, Event, Fate, RpcError
 from .http import DeviceApi
 from .limits import Limits
 from .mqtt import Connection
-from .ota import Package, checksum
+from .ota import Package
 from .provisioning import ALLOW_CREATE
 from .registry import Credentials, Device, Profile, Registry, RegistryError, access_token, new_id, sha3
 from .release import RELEASES
