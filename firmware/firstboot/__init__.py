@@ -114,7 +114,10 @@ def _load(name):
     files.package = package
     files.path = path
     files.file = "%s/%s.mpy" % (path, module)
-    vfs.mount(files, "/_")
+    try:
+        vfs.mount(files, "/_")
+    except OSError:  # somebody else's
+        return None
     package.__path__ = "/_"
     try:
         return __import__(folder + dot + "module", None, None, ("_",))

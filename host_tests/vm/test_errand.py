@@ -46,6 +46,17 @@ def test_one_that_is_missing_is_named(said):
     assert "no module named 'firstboot.trace'" in log
 
 
+def test_where_somebody_has_its_folder(said):
+    log = said(
+        b"import vfs\n"
+        b"vfs.mount(vfs.VfsPosix('/'), '/_')\n"
+        b"print(errand('trace', 'text', ValueError(5)))\n"
+        b"print('tmp' in os.listdir('/_'))\n"
+    )
+    assert "ValueError: 5" in log
+    assert "True" in log
+
+
 def test_an_error_within_comes_out(said):
     log = said(b"try:\n    errand('backoff', 'draw', [], os.urandom)\nexcept ValueError as e:\n    print('out')\n")
     assert "out" in log
