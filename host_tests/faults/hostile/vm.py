@@ -6,7 +6,7 @@ from pathlib import Path
 from tools.build import compile_file, firmware, microcoapy
 from tools.vboard import Image, VirtualBoard
 
-from . import mutate
+from . import targets
 
 HERE = Path(__file__).parent
 HEAP = 32 * 1024
@@ -62,7 +62,7 @@ class Lab:
             for data in inputs:
                 f.write(len(data).to_bytes(2, "big") + data)
                 count += 1
-        run = self._run(name, self.held + mutate.MOST + heap, timeout)
+        run = self._run(name, self.held + targets.ROOM + heap, timeout)
         found = re.search(r"RESULT (\d+) (\d+) (-?\d+)", run.log)
         if not found:
             raise AssertionError(f"{name}: the board ended by {run.ended}\n{run.log[-3000:]}")
