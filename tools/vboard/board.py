@@ -21,6 +21,7 @@ from typing import Any
 from .. import boards
 from ..build import compile_file
 from ..vm import Vm, cache, find
+from .bootloader import Bootloader
 from .cable import Cable, terminal
 from .image import BLOCK, NVS_SIZE, Image
 
@@ -136,7 +137,8 @@ class VirtualBoard:
     board keeps it. `seed`: a number makes os.urandom() repeatable. `clock`: "set", the host's, or "unset": the board
     wakes up in its port's first year, as one without a battery does. `trace`: each flash operation is an event
     "flash" with its block. `vm`: a MicroPython other than find()'s. `echo`: called with each log line.
-    `blank`: an RP2 without MicroPython, which comes up in its boot ROM until it is given some.
+    `blank`: an RP2 without MicroPython, which comes up in its boot ROM until it is given some. `ota`: an ESP32 with two
+    app partitions (`bootloader`).
     """
 
     def __init__(
@@ -154,6 +156,7 @@ class VirtualBoard:
         vm: Vm | None = None,
         echo: Callable[[str], None] | None = None,
         blank: bool = False,
+        ota: bool = False,
     ) -> None:
         self.image = image
         self.kind = kind
@@ -169,6 +172,7 @@ class VirtualBoard:
         self.vm = vm
         self.echo = echo
         self.blank = blank
+        self.bootloader = Bootloader(image.path) if ota else None
         self.run_so_far = Run()
         self.cable: Cable | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -254,13 +258,17 @@ class VirtualBoard:
             self._boot_rom()
             if self.cable and not self._off:
                 self.cable.plug()
+        soft = False
         while not self._off:
+            if self.bootloader and not soft:
+                self.bootloader.start()
             code = self._boot(cause, raw, run, began)
-            if code not in (_SOFT, _SOFT + 1):
+            soft = code in (_SOFT, _SOFT + 1)
+            if not soft:
                 self._watchdog = 0
             names = [name for name in causes if causes[name] == code - _RESET]
             raw = code == _SOFT + 1
-            if code in (_SOFT, _SOFT + 1):
+            if soft:
                 cause = "SOFT_RESET" if "SOFT_RESET" in causes else cause
             elif code == -signal.SIGALRM:
                 cause = "WDT_RESET"
@@ -273,7 +281,7 @@ class VirtualBoard:
                 ends = {0: "idle", _POWER_OFF: "power cut", -signal.SIGKILL: "killed"}
                 run.ended = run.ended or ends.get(code, "crash")
                 break
-            if self.cable and self.cable.native and code not in (_SOFT, _SOFT + 1):
+            if self.cable and self.cable.native and not soft:
                 self._replug()
         with self._changed:
             self._changed.notify_all()
@@ -366,6 +374,7 @@ class VirtualBoard:
             "blocks": self.image.path.stat().st_size // BLOCK,
             "nvs": str(nvs.resolve()) if nvs.exists() else None,
             "nvs_size": NVS_SIZE,
+            "app": self.bootloader.spec() if self.bootloader else None,
             "uid": list(self.uid),
             "mac": list(self._mac()),
             "cause": kind["causes"][cause],

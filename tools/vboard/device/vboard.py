@@ -50,6 +50,11 @@ def boot():
         import esp32
 
         esp32.start(spec, device.count)
+        gc.collect()
+        import partition
+
+        partition.start(spec, device.count)
+        esp32.Partition = partition.Partition
     console = None
     if spec["console"]:
         gc.collect()
@@ -60,7 +65,7 @@ def boot():
     gc.collect()
     import names  # noqa: F401
 
-    for name in ("flash", "mount", "names", "repl", "vboard", "vos", "vsocket", "vtime"):
+    for name in ("flash", "mount", "names", "partition", "repl", "vboard", "vos", "vsocket", "vtime"):
         modules.pop(name, None)
     sys.argv.clear()
     sys.path.clear()
