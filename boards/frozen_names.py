@@ -39,6 +39,18 @@ def never():
     import firstboot.link.tls_why as module
     import firstboot.loop as module
     import firstboot.mend as module
+    import firstboot.ota as module
+    import firstboot.ota.chip as module
+    import firstboot.ota.coap as module
+    import firstboot.ota.digest as module
+    import firstboot.ota.fetch as module
+    import firstboot.ota.files as module
+    import firstboot.ota.http as module
+    import firstboot.ota.look as module
+    import firstboot.ota.loop as module
+    import firstboot.ota.mqtt as module
+    import firstboot.ota.state as module
+    import firstboot.ota.trial as module
     import firstboot.outbox as module
     import firstboot.provision as module
     import firstboot.ready as module

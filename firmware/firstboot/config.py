@@ -42,6 +42,7 @@ retry.most n 0.01 86400 300
 retry.refused n 0.01 86400 900
 revoked provision|wait 0 0 "provision"
 watchdog n 0 300 0
+ota.check n 0 86400 0
 """
 
 

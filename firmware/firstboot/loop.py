@@ -5,16 +5,20 @@ import time
 from . import errand
 
 
-def telemetry(link, credentials, is_open, backoff, app, inbox, wifi, period, revoked, outbox, keep, notes, is_trial):
+def telemetry(
+    link, credentials, is_open, backoff, app, inbox, wifi, period, revoked, outbox, keep, notes, is_trial, ota
+):
     """A Telemetry.
 
     `app`: the user's module, or None where it could not be imported. `inbox`: what hears the server, or None.
     `link` may be open already (`is_open`). `wifi`: the arguments of wifi.join(). `period`: seconds. `revoked`:
     "provision" ends the loop when the credentials are refused, "wait" tries on. `outbox`: an Outbox with what an
     earlier boot could not send, or None; `keep`: the arguments of Outbox(), and of drain() after the loop. `notes`:
-    more attributes for the first report. `is_trial`: whether a crash in the first minute counts.
+    more attributes for the first report. `is_trial`: whether a crash in the first minute counts. `ota`: ota/state.py's
+    Updates, or 0.
     """
-    loop = errand("telemetry", "Telemetry")
+    loop = errand("ota.loop" if ota else "telemetry", "Telemetry")
+    loop.ota = ota
     loop.app = app
     loop.inbox = inbox
     loop.link = link

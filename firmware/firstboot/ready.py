@@ -27,7 +27,7 @@ def ready(name, config, link, crashes):
     inbox = _inbox(app, link, config["transport"])
     period, revoked, host, port = [config[name] for name in "period revoked ntp.host ntp.port".split()]
     keep = (config["outbox.bytes"], _HOUR // config["outbox.writes_per_hour"], host, port)
-    return app, inbox, wifi, period, revoked, _outbox(keep), keep, notes, is_trial
+    return app, inbox, wifi, period, revoked, _outbox(keep), keep, notes, is_trial, config["ota.check"]
 
 
 def _app(name):

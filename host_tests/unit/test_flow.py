@@ -199,6 +199,7 @@ def test_telemetry_survives_a_closed_session(standin):
         (65536, 60_000, "127.0.0.1", 1),
         {},
         False,
+        0,
     )
     with pytest.raises(Stop):
         loop.run()

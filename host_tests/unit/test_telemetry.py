@@ -123,6 +123,7 @@ def loop(link, app=None, is_open=True, period=60, revoked="provision", keep=KEEP
         keep,
         dict(NOTES),
         is_trial,
+        0,
     )
 
 

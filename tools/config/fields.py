@@ -41,6 +41,7 @@ HELP = {
     "retry.refused": "Seconds between two tries when the server says that provision key or secret are wrong.",
     "revoked": "What to do when the server no longer knows the credentials: provision anew, or wait for it.",
     "watchdog": "Seconds after which a board that hangs is reset; 0: never. At most 8 on RP2.",
+    "ota.check": "Seconds between two looks for an update in ThingsBoard; 0: never. See Updates over the air.",
 }
 
 # What a board never logs (boot.py hides them), and no tool prints.

@@ -23,8 +23,10 @@ _CON = const(0)
 _NON = const(1)
 _ACK = const(2)
 _RST = const(3)
+_GET = const(1)
 _POST = const(2)
 _URI_PATH = const(11)
+_URI_QUERY = const(15)
 _SUCCESS = const(2)  # the class of a code: its upper three bits
 _BAD_REQUEST = const(0x80)
 _UNAUTHORIZED = const(0x81)
@@ -114,14 +116,25 @@ class Link(Wire):
         is_denied = code == _UNAUTHORIZED and self.user is not None
         self._end((Denied if is_denied else LinkError)("%d.%02d" % (code >> 5, code & 31)))
 
+    def get(self, path, query):
+        """GET what the parts of `path` (bytes each) and of `query` (text each) name: (code, body)."""
+        self._request(_GET, path, query, b"", _SENDS)
+        if not self.code or self.code == _UNAUTHORIZED:
+            self._judge()
+        return self.code, self.body
+
     def _post(self, path, payload, sends):
+        self._request(_POST, (b"api", b"v1") + path, (), payload, sends)
+
+    def _request(self, method, path, query, payload, sends):
         # Leaves the answer in `code` (0: a reset) and `body`. `sends`: how often at most; 0 or False for a message
         # that wants no acknowledgement.
         packet = CoapPacket()
         size = 9 + len(payload)  # with header, token and payload marker
-        for part in [part for part in (b"api", b"v1") + path if part]:
-            packet.addOption(_URI_PATH, part)
-            size += 1 + (len(part) > 12) + len(part)
+        for option, parts in ((_URI_PATH, path), (_URI_QUERY, query)):
+            for part in [part for part in parts if part]:
+                packet.addOption(option, part)
+                size += 1 + (len(part) > 12) + len(part)
         if size > _MOST:
             self._end(LinkError("%d bytes do not fit into a packet" % size))
         try:
@@ -133,7 +146,7 @@ class Link(Wire):
         self.token = packet.token = random[:4]
         # In turn, not at random: an id may not come again within 247 s (RFC 7252 4.4), nor be 0 to microCoAPy.
         self.mid = packet.messageid = self.mid % 65535 + 1
-        packet.method = _POST
+        packet.method = method
         packet.payload = payload
         self.code = None
         if not sends:

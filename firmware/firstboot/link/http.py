@@ -67,11 +67,17 @@ class Link(Wire):
 
     def post(self, path, payload):
         """POST `payload` to /api/v1/`path` (bytes) and return the answer: (status, body)."""
+        head = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(payload)
+        return self._exchange(b"POST", path, head, payload)
+
+    def get(self, path):
+        """GET /api/v1/`path` (bytes) and return the answer: (status, body)."""
+        return self._exchange(b"GET", path, b"", b"")
+
+    def _exchange(self, method, path, head, payload):
         self.within(self.timeout)
-        packet = (
-            b"POST /api/v1/%s HTTP/1.1\r\nHost: %s:%d\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
-            % (path, self.host.encode(), self.port, len(payload), payload)
-        )
+        line = b"%s /api/v1/%s HTTP/1.1\r\nHost: %s:%d\r\n%s\r\n%s"
+        packet = line % (method, path, self.host.encode(), self.port, head, payload)
         while True:
             is_kept = self.sock is not None
             self.begin()

@@ -65,7 +65,12 @@ def user(credentials):
     if not token:
         raise LinkError("http carries access tokens only, this device has %s" % credentials["credentialsType"])
     # An operator's own token may be any text.
-    return b"".join([b"%c" % c if _is_plain(c) else b"%%%02X" % c for c in token.encode()]) + b"/"
+    return quoted(token) + b"/"
+
+
+def quoted(text):
+    """`text` as a part of a URL (RFC 3986, 2.1), as bytes."""
+    return b"".join([b"%c" % c if _is_plain(c) else b"%%%02X" % c for c in text.encode()])
 
 
 def _is_plain(c):
