@@ -40,16 +40,27 @@ def never():
     import firstboot.loop as module
     import firstboot.mend as module
     import firstboot.ota as module
+    import firstboot.ota.begin as module
+    import firstboot.ota.bring as module
     import firstboot.ota.chip as module
     import firstboot.ota.coap as module
+    import firstboot.ota.coap_chunks as module
     import firstboot.ota.digest as module
     import firstboot.ota.fetch as module
     import firstboot.ota.files as module
+    import firstboot.ota.find as module
     import firstboot.ota.http as module
+    import firstboot.ota.http_chunks as module
+    import firstboot.ota.install as module
     import firstboot.ota.look as module
     import firstboot.ota.loop as module
     import firstboot.ota.mqtt as module
+    import firstboot.ota.mqtt_chunks as module
+    import firstboot.ota.news as module
+    import firstboot.ota.partition as module
+    import firstboot.ota.room as module
     import firstboot.ota.state as module
+    import firstboot.ota.tar as module
     import firstboot.ota.trial as module
     import firstboot.outbox as module
     import firstboot.provision as module

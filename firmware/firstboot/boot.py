@@ -22,7 +22,7 @@ def boot():
     try:
         link = errand("link." + config["transport"], "Link", config)
         if config["ota.check"]:
-            config["ota.check"] = errand("ota.state", "begin", config)
+            config["ota.check"] = errand("ota.begin", "begin", config)
     except ImportError as e:  # a slice that was left out, or microCoAPy
         errand("setup", "wait", _CONFIG, ValueError(_CONFIG, "needs more than is on this board: %s" % e))
     # The link has what it needs: 400 bytes less while the board provisions itself. A new dict, as none ever shrinks.

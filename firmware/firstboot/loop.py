@@ -14,7 +14,7 @@ def telemetry(
     `link` may be open already (`is_open`). `wifi`: the arguments of wifi.join(). `period`: seconds. `revoked`:
     "provision" ends the loop when the credentials are refused, "wait" tries on. `outbox`: an Outbox with what an
     earlier boot could not send, or None; `keep`: the arguments of Outbox(), and of drain() after the loop. `notes`:
-    more attributes for the first report. `is_trial`: whether a crash in the first minute counts. `ota`: ota/state.py's
+    more attributes for the first report. `is_trial`: whether a crash in the first minute counts. `ota`: ota/begin.py's
     Updates, or 0.
     """
     loop = errand("ota.loop" if ota else "telemetry", "Telemetry")

@@ -211,7 +211,7 @@ def test_an_answer_starts_the_count_again():
 def test_packet_ids_wrap_without_zero():
     link = Link()
     link.pid = 65535
-    mqtt_subscribe.subscribe(link, [b"a"], b"\1")
+    mqtt_subscribe.subscribe(link, [b"a"])
     assert link.packets[0] == b"\x82\x06\0\x01\0\x01a\x01"
 
 

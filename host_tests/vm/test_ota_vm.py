@@ -185,7 +185,7 @@ def test_the_connection_is_lost_on_the_way():
     with open_stage() as stage:
         image = provisioned(stage)
         name = offer(stage, tar({"app.py": APP % 2, "data": bytes(range(256)) * 1100}), "2")
-        with stage.board(image) as board:
+        with stage.board(image, heap=56 * 1024) as board:  # which takes small chunks
             for number in range(2):
                 assert board.wait(lambda r, n=number: told(stage, "sw_state").count("DOWNLOADING") > n), (
                     board.run_so_far.log

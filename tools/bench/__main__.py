@@ -54,6 +54,7 @@ KEYS: dict[str, tuple[str, tuple[str, float] | None]] = {
     "coap_microcoapy_per_s": ("microCoAPy's face bare", None),
     "coap_vs_microcoapy": ("firstboot over it", (">=", 0.8)),
     "x509_ms": ("a key, its certificate and a signature", ("<=", 15)),
+    "ota_peak_heap_bytes": ("heap for an update of 1 MiB beside what the idle loop holds", ("<=", 6000)),
     "fleet_boots_per_s": ("first boots of real firmware, a VM process each (Pico W)", None),
     "fleet_frozen_boots_per_s": ("the same with firstboot frozen in", None),
     "fleet_paho_per_s": ("one paho-mqtt process a device", None),
@@ -80,6 +81,7 @@ SECTIONS: dict[str, Callable[[], figures.Figures]] = {
     "http": figures.http,
     "coap": figures.coap,
     "x509": figures.x509,
+    "ota": figures.ota,
     "fleet": figures.fleet,
 }
 

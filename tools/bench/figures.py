@@ -150,6 +150,23 @@ def coap() -> Figures:
         return _rates("coap", "microcoapy", stage.standin.coap_port)
 
 
+def ota() -> Figures:
+    """Heap that an update of 1 MiB over MQTT, from look to reset, needs beside what the idle loop holds."""
+    with Stage(config={"ota": {"check": 0.1}}) as stage:
+        package = stage.standin.add_package("fw", "bench", "1", b"\xe9" * (1 << 20))
+        stage.standin.assign(package, profile="boards")
+        return {"ota_peak_heap_bytes": measure.smallest(lambda free: updates(stage, free), 1024, 16 * _KIB)}
+
+
+def updates(stage: Stage, free: int) -> bool:
+    """Whether a board of this stage takes the package that is assigned to it, with so many bytes free in its loop."""
+    app = (vm.SCRIPTS / "ota_app.py").read_bytes()
+    image = stage.image()
+    image.put({"/app.py": b"FREE = %d\n" % free + app})
+    run = stage.board(image, ota=True).run("is installed|memory|failed|lost", 60)
+    return run.has("is installed")
+
+
 def x509() -> Figures:
     """A key, its certificate and a signature."""
     return {"x509_ms": round(median(vm.run("x509")["ms"]), 1)}

@@ -8,8 +8,7 @@ from .. import feed
 
 class _Crc:
     # Its hex has the bytes in the reversed order (contract 9).
-    def __init__(self):
-        self.crc = 0
+    crc = 0
 
     def update(self, data):
         self.crc = crc32(data, self.crc)
@@ -18,24 +17,27 @@ class _Crc:
         return self.crc.to_bytes(4, "little")
 
 
-class Digest:
+def make(algorithm):
     """A checksum by its name in ThingsBoard. ValueError: this board can't compute that one."""
+    if algorithm == "CRC32":
+        return _Crc()
+    if algorithm in ("SHA256", "MD5") and hasattr(hashlib, algorithm.lower()):  # not each port has MD5
+        return getattr(hashlib, algorithm.lower())()
+    raise ValueError("checksum_algorithm %s: this board has SHA256 and CRC32" % algorithm)
 
-    def __init__(self, algorithm):
-        make = None
-        if algorithm == "CRC32":
-            make = _Crc
-        elif algorithm in ("SHA256", "MD5"):
-            make = getattr(hashlib, algorithm.lower(), None)  # not each port has MD5
-        if not make:
-            raise ValueError("checksum_algorithm %s: this board has SHA256 and CRC32" % algorithm)
-        self.hash = make()
 
-    def of(self, target):
-        """Lower-case hex of all that there is in `target`, read back from flash."""
-        buffer = bytearray(512)
-        view = memoryview(buffer)
-        for size in target.read(buffer):
-            self.hash.update(view[:size])
+def check(package, target, buffer):
+    """Read `package` (as look.py has it) back from `target`, through `buffer`. ValueError: it is another one."""
+    size, algorithm, checksum = package[3:6]
+    found = make(algorithm)
+    try:
+        for at in range(0, size, len(buffer)):
+            target.read(at, buffer)
+            found.update(memoryview(buffer)[: size - at])
             feed()
-        return hexlify(self.hash.digest()).decode()
+        target.close()
+    except OSError as e:
+        raise ValueError("flash: %s" % e)
+    found = hexlify(found.digest()).decode()
+    if found != checksum:
+        raise ValueError("the checksum is %s and not %s" % (found, checksum))

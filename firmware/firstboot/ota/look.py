@@ -1,72 +1,43 @@
 # What has the server assigned to this board? MIT licence, (c) 2026 the firstboot authors.
 #
-# An errand of loop.py. ThingsBoard tells of a package in shared attributes (contract 9), which are asked for: they
-# are pushed over MQTT only, and not to a board that was away.
+# Errands of find.py. ThingsBoard tells of a package in shared attributes (contract 9), which are asked for: they are
+# pushed over MQTT only, and not to a board that was away.
 
-import json
 from micropython import const
 
-from .. import errand, forget, log
-from .state import load, refuse, save
-
-forget("firstboot.ota.state")
+from .. import errand, log
 
 _KINDS = ("fw", "sw")
-_MEMBERS = ("title", "version", "size", "checksum", "checksum_algorithm", "url")
 _MOST = const(16777216)  # bytes of a package; the ESP32's largest flash
 
 
-def look(loop):
-    """Tell the server the news, ask for what it has assigned; a package to fetch, or None. OSError as the link's verbs.
-
-    A package: (kind, title, version, size, algorithm, checksum, key).
-    """
-    inform(loop)
-    keys = ",".join(["%s_%s" % (kind, member) for kind in _KINDS for member in _MEMBERS])
-    found = errand("ota." + loop.ota.transport, "attributes", loop.link, keys)
-    if not isinstance(found, dict):
+def look(shared):
+    """The package that the attributes `shared` name, if it is new: (kind, title, version, size, algorithm, checksum,
+    key, url); else None."""
+    if not isinstance(shared, dict):
         return None
-    state = load()
+    state = errand("ota.state", "load")
     for kind in _KINDS:
-        title, version, size, checksum, algorithm, url = [found.get("%s_%s" % (kind, member)) for member in _MEMBERS]
-        if not isinstance(title, str) or not isinstance(version, str):  # none is assigned
-            continue
+        title, version, checksum = [shared.get("%s_%s" % (kind, name)) for name in ("title", "version", "checksum")]
         mine = state.get(kind, {})
         key = "%s %s %s" % (title, version, checksum)
-        if [title, version] == mine.get("now") or key == mine.get("bad"):
-            continue
-        log("update: the server has %s %s, %s bytes" % (title, version, size))
-        why = _fault(size, checksum, algorithm, url)
-        if not why:
-            return kind, title, version, size, algorithm, checksum, key
-        refuse(state, kind, key, why)
-        save(state)
-        inform(loop)
+        # Without texts none is assigned.
+        if isinstance(title, str) and isinstance(version, str) and [title, version] != mine.get("now"):
+            if key != mine.get("bad"):
+                names = ("size", "checksum_algorithm", "url")
+                size, algorithm, url = [shared.get("%s_%s" % (kind, name)) for name in names]
+                log("update: the server has %s %s, %s bytes" % (title, version, size))
+                return kind, title, version, size, algorithm, checksum, key, url
+    return None
 
 
-def inform(loop):
-    """Send what the server has not heard yet, and once a boot what runs. OSError as the link's verbs."""
-    state = load()
-    for kind in _KINDS:
-        mine = state.get(kind, {})
-        news = mine.get("news", {})
-        if mine.get("now") and (news or not loop.ota.is_told):
-            news["current_%s_title" % kind], news["current_%s_version" % kind] = mine["now"]
-        if news:
-            loop.link.send(json.dumps(news).encode())
-        if mine.pop("news", None):
-            save(state)
-    loop.ota.is_told = True
-
-
-def _fault(size, checksum, algorithm, url):
+def check(package):
+    """Look over what the server says of `package`. ValueError: why it can't be taken."""
+    size, algorithm, checksum, _, url = package[3:]
     if url:
-        return "the package is a link; this board takes uploaded ones"
+        raise ValueError("the package is a link; this board takes uploaded ones")
     if not isinstance(size, int) or not 0 < size <= _MOST:
-        return "fw_size or sw_size is no size: %s" % size
+        raise ValueError("fw_size or sw_size is no size: %s" % size)
     if not isinstance(checksum, str) or not checksum:
-        return "the package has no checksum"
-    try:
-        errand("ota.digest", "Digest", algorithm)
-    except ValueError as e:
-        return str(e)
+        raise ValueError("the package has no checksum")
+    errand("ota.digest", "make", algorithm)

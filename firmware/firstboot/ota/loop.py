@@ -13,7 +13,7 @@ _FAILURES = const(3)  # of read(), after which a package on trial is no good
 
 
 class Telemetry(_Telemetry):
-    """telemetry.py's, with `ota`: state.py's Updates. It looks for updates when a sample was sent and it is time."""
+    """telemetry.py's, with `ota`: begin.py's Updates. It looks for updates when a sample was sent and it is time."""
 
     def left(self):
         """Milliseconds until a sample is due. Resets the board when a package on trial had its time."""
@@ -31,6 +31,6 @@ class Telemetry(_Telemetry):
                 errand("ota.trial", "keep", self)
         elif not ota.look or time.ticks_diff(ota.look, time.ticks_ms()) <= 0:
             ota.look = time.ticks_add(time.ticks_ms(), ota.every) or 1
-            package = errand("ota.look", "look", self)
+            package = errand("ota.find", "find", self)
             if package:
-                errand("ota.fetch", "fetch", self, package, super()._sample)
+                errand("ota.bring", "bring", self, package, super()._sample)

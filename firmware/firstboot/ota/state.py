@@ -2,109 +2,84 @@
 #
 # Its members, each there only when there is something to tell:
 #   slot          the folder update.0 or update.1 with the app of the last package that was kept
-#   trial         a package that is installed and not kept yet: [kind, title, version, key, place, back, boots, why]
+#   trial         a package that is installed and not kept yet: [kind, title, version, key, place, back, tries, why]
 #   part          key of the package that is being downloaded
 #   fw, sw        of each kind: `now`: [title, version] that runs; `bad`: key of the one that is not tried again;
 #                 `news`: telemetry that the server has not heard yet
-# A file is written anew as a whole, by littlefs at its closing: a power cut leaves the old one.
+# A file is written anew as a whole, by littlefs at its closing: a power cut leaves the old one. begin.py looks it over
+# at each boot.
 
 import json
-import sys
 from micropython import const
 
-from .. import errand, log
+from .. import log
 
 _FILE = "update.json"
-_FOLDER = "update.%d"
-_KINDS = ("fw", "sw")
-_BOOTS = const(3)  # that a package has to reach the server in
-NEVER = const(99)  # boots: more than that
-KIND, TITLE, VERSION, KEY, PLACE, BACK, BOOTS, WHY = range(8)
-
-
-class Updates:
-    """What loop.py needs: `every` ms to look, over which `transport`, when next (`look`; 0: now), the kind on `trial`.
-
-    `is_told`: whether the server has heard what runs since the boot.
-    """
-
-
-def begin(config):
-    """A boot begins: returns Updates, and puts the app's folder before the board's own. May reset the board."""
-    state = load()
-    _try(state)
-    trial = state.get("trial")
-    slot = trial[PLACE] if trial and trial[KIND] == "sw" else state.get("slot")
-    if slot is not None:
-        sys.path.insert(0, _FOLDER % slot)
-    updates = Updates()
-    updates.every = int(config["ota.check"] * 1000)
-    updates.transport = config["transport"]
-    updates.trial = trial and trial[KIND]
-    updates.look = 0
-    updates.is_told = False
-    return updates
-
-
-def _try(state):
-    trial = state.get("trial")
-    if not trial:
-        return
-    kind, title, version, key, place, back, boots, why = trial
-    trial[BOOTS] = boots = boots + 1
-    is_over = boots > _BOOTS
-    if is_over:
-        log("update: back to what was before %s %s" % (title, version))
-        del state["trial"]
-        refuse(state, kind, key, why or "it did not reach the server in %d boots" % _BOOTS)
-    else:
-        log("update: %s %s is on trial, boot %d of %d" % (title, version, boots, _BOOTS))
-    save(state)
-    if kind == "fw":
-        # The bootloader goes back by itself where it was built so; and after a cut it may not have gone yet.
-        errand("ota.chip", "run", back if is_over else place)
-
-
-def refuse(state, kind, key, why):
-    """Note in `state` that the package with this key is not wanted again."""
-    log("update: failed:", why)
-    mine = state.setdefault(kind, {})
-    mine["bad"] = key
-    mine["news"] = {kind + "_state": "FAILED", kind + "_error": why}
+_TRIES = const(6)  # where in `trial` they are
+_WHY = const(7)
 
 
 def load():
-    """The state; {} where there is none or none that can be read."""
+    """The state; {} where there is none, None where it can't be read."""
     try:
         with open(_FILE, "rb") as f:
-            state = json.loads(f.read())
-        if _is_sound(state):
-            return state
-        log("update: update.json is damaged, and not looked at")
-    except (OSError, ValueError):
-        pass
-    return {}
-
-
-def _is_sound(state):
-    if not isinstance(state, dict) or state.get("slot") not in (None, 0, 1):
-        return False
-    for kind in _KINDS:
-        mine = state.get(kind, {})
-        if not isinstance(mine, dict) or not isinstance(mine.get("news", {}), dict):
-            return False
-        now = mine.get("now", [None, None])
-        if not isinstance(now, list) or len(now) != 2:
-            return False
-    trial = state.get("trial")
-    if trial is None:
-        return True
-    if not isinstance(trial, list) or len(trial) != WHY + 1 or not isinstance(trial[BOOTS], int):
-        return False
-    return trial[KIND] in _KINDS and (trial[KIND] == "fw" or trial[PLACE] in (0, 1))
+            return json.loads(f.read())
+    except OSError:
+        return {}
+    except ValueError:
+        return None
 
 
 def save(state):
     """Write the state. OSError."""
     with open(_FILE, "wb") as f:
         f.write(json.dumps(state).encode())
+
+
+def part(key):
+    """The package with this key is being downloaded: (the app's slot, whether it was so before)."""
+    state = load()
+    is_same = state.get("part") == key
+    state["part"] = key
+    if not is_same:
+        save(state)
+    return state.get("slot"), is_same
+
+
+def install(trial):
+    """What was downloaded is what the next boot is to try."""
+    state = load()
+    state.pop("part", None)
+    state["trial"] = trial
+    save(state)
+
+
+def count(tries, why):
+    """The package on trial has had so many boots; `why` it is no good, if that is known."""
+    state = load()
+    state["trial"][_TRIES] = tries
+    state["trial"][_WHY] = why
+    save(state)
+
+
+def keep():
+    """What is on trial stays; returns the slot of the app and [title, version]."""
+    state = load()
+    kind, title, version, _, place = state.pop("trial")[:5]
+    if kind == "sw":
+        state["slot"] = place
+    state[kind] = {"now": [title, version], "news": {kind + "_state": "UPDATED"}}
+    save(state)
+    return state.get("slot"), state[kind]["now"]
+
+
+def refuse(kind, key, why):
+    """The package with this key is not wanted again, and not on trial any more; the server is to hear why."""
+    log("update: failed:", why)
+    state = load()
+    for member in ("part", "trial"):
+        state.pop(member, None)
+    mine = state.setdefault(kind, {})
+    mine["bad"] = key
+    mine["news"] = {kind + "_state": "FAILED", kind + "_error": why}
+    save(state)

@@ -1,19 +1,17 @@
 # The end of an update's trial: it is kept, or it was the last boot of it. MIT licence, (c) 2026 the firstboot authors.
 #
-# Errands of loop.py and fetch.py.
+# Errands of loop.py and install.py.
 
-from .. import errand, forget, log
-from .state import BOOTS, KIND, NEVER, PLACE, TITLE, VERSION, WHY, load, save
+from micropython import const
 
-forget("firstboot.ota.state")
+from .. import errand, log
+
+_LAST = const(99)  # boots: more than an update may have
 
 
 def end(loop, why):
     """The package on trial is no good: go back to what was there before."""
-    state = load()
-    state["trial"][BOOTS] = NEVER
-    state["trial"][WHY] = why
-    save(state)
+    errand("ota.state", "count", _LAST, why)
     restart(loop)
 
 
@@ -27,16 +25,10 @@ def restart(loop):
 
 def keep(loop):
     """A sample was acknowledged: the package on trial is the one that runs from now on."""
-    state = load()
-    trial = state.pop("trial")
-    kind = trial[KIND]
-    if kind == "fw":
-        errand("ota.chip", "keep")
-    else:
-        state["slot"] = trial[PLACE]
-    state[kind] = {"now": trial[TITLE : VERSION + 1], "news": {kind + "_state": "UPDATED"}}
-    save(state)
-    errand("ota.files", "tidy", state.get("slot"))
-    log("update: %s %s is kept" % (trial[TITLE], trial[VERSION]))
+    if loop.ota.trial == "fw":
+        errand("ota.partition", "keep")
+    slot, package = errand("ota.state", "keep")
+    errand("ota.files", "tidy", slot)
+    log("update: %s %s is kept" % tuple(package))
     loop.ota.trial = None
     loop.ota.look = 0

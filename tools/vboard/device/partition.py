@@ -17,6 +17,7 @@ _MAGIC = 0xE9  # the first byte of an image (ESP-IDF, "App Image Format")
 
 _load = machine.libc.func("v", "memcpy", "pll")
 _store = machine.libc.func("v", "memcpy", "lpl")
+_differs = machine.libc.func("i", "memcmp", "lll")
 _fill = machine.libc.func("v", "memset", "lil")
 
 
@@ -67,9 +68,11 @@ class Partition:
             offset = 0
         # Programming turns ones into zeros only: what was not erased before is the two of them together.
         at = self._start + n * _BLOCK + offset
-        old = bytearray(len(buffer))
-        _load(old, at, len(old))
-        if old != b"\xff" * len(old):
+        old = bytearray(1)
+        _load(old, at, 1)
+        if old[0] != 255 or _differs(at, at + 1, len(buffer) - 1):
+            old = bytearray(len(buffer))
+            _load(old, at, len(old))
             buffer = bytes([old[i] & buffer[i] for i in range(len(old))])
         _count("app", lambda part: _store(at, buffer, len(buffer) * part // 2))
 
