@@ -4,7 +4,7 @@
 # is included), or from a manifest of your own: include(".../firstboot/manifest.py", x509=False).
 #
 # Options, for a board with little flash to spare:
-#   http, coap, x509   False leaves the slice out; a config.json that names it ends in an ImportError, told in the log
+#   http, coap, x509, ota   False leaves the slice out; a config.json that names it is told in the log
 #   microcoapy         where a checkout of microCoAPy is, to be frozen too; without it, link/coap.py looks for it
 #                      in the file system's /lib
 #   main               True freezes main.py too: the board starts firstboot even after its file system was lost,
@@ -14,7 +14,7 @@
 import os
 
 # An option of this name says whether what is below this path, within the package, is frozen.
-_SLICES = {"http": "link/http", "coap": "link/coap", "x509": "x509/"}
+_SLICES = {"http": "link/http", "coap": "link/coap", "x509": "x509/", "ota": "ota/"}
 
 if not metadata().version:  # a second call is an error where the manifest that includes this one has made the first
     metadata(
@@ -23,7 +23,7 @@ if not metadata().version:  # a second call is an error where the manifest that 
         license="MIT",
         author="the firstboot authors",
     )
-options.defaults(http=True, coap=True, x509=True, microcoapy=None, main=False, port=True)
+options.defaults(http=True, coap=True, x509=True, ota=True, microcoapy=None, main=False, port=True)
 
 
 def _port():

@@ -27,8 +27,8 @@ def pack(
 ) -> None:
     """Make a software package of your app: what boards download and then run.
 
-    A file goes to the root of the board's flash, a folder keeps its name. firstboot itself can't be in it: it comes
-    with the firmware.
+    A file goes to the package's root, where a board looks for modules first, a folder keeps its name. firstboot itself
+    can't be in it: it comes with the firmware.
 
     firstboot update pack app.py
     firstboot update pack app.py drivers -o app-1.3.tar
@@ -70,7 +70,7 @@ def push(
 ) -> None:
     """Upload a package to ThingsBoard, and assign it to a profile's boards or to one of them.
 
-    They fetch it at once, or when they are next there. Try a new one with --device first.
+    They fetch it when they next look, every ota.check seconds. Try a new one with --device first.
 
     firstboot update push update.tar --title app --version 1.3 --profile boards --device ESP32-a0b1c2d3e4f5
     firstboot update push update.tar --title app --version 1.3 --profile boards

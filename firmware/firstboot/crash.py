@@ -31,7 +31,7 @@ def begin():
         return False, report, False
     if count >= _MOST:
         return True, report, False
-    if not report and cause == machine.WDT_RESET:
+    if report is None and cause == machine.WDT_RESET:
         report = "reset without a word: the watchdog, or the app's own machine.reset()"
     count += 1
     _write(count, report if count == _MOST else None)
@@ -42,6 +42,11 @@ def note(error):
     """Keep the report of the crash that `error` is, for the next boot to send."""
     text = clean(errand("trace", "text", error))
     _write(_read()[0], text[-_TEXT:])
+
+
+def excuse():
+    """The reset that follows is none of a crash: no report of it is sent."""
+    _write(0, "")
 
 
 def clear():

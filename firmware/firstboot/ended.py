@@ -24,7 +24,7 @@ def reset(error):
             store.save(state, credentials)
         except OSError as e:  # it is refused again after the reset, and comes back here
             log("flash: the identity can't be written, the old one stays:", e)
-        errand("crash", "clear")
+        errand("crash", "excuse")
     else:
         log("firstboot: crashed, starting again in %d s" % (_CRASH // 1000))
         errand("trace", "trace", error)

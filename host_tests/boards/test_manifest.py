@@ -8,7 +8,12 @@ from tools.build import FIRMWARE
 ROOT = FIRMWARE.parent
 MANIFEST = ROOT / "manifest.py"
 ALL = {str(path.relative_to(FIRMWARE)) for path in (FIRMWARE / "firstboot").rglob("*.py")}
-SLICES = {"http": "firstboot/link/http", "coap": "firstboot/link/coap", "x509": "firstboot/x509/"}
+SLICES = {
+    "http": "firstboot/link/http",
+    "coap": "firstboot/link/coap",
+    "x509": "firstboot/x509/",
+    "ota": "firstboot/ota/",
+}
 
 
 def ours(files):

@@ -52,6 +52,14 @@ def test_what_somebody_wanted_is_no_crash(cause):
     assert not boot()[0]
 
 
+def test_what_firstboot_wanted_is_no_crash():
+    for _ in range(4):
+        boot()
+    crash.excuse()
+    assert boot() == (False, "", True)  # nothing is told; from here on it counts anew
+    assert boot()[1].startswith(TEXT)
+
+
 def test_the_report_is_sent_once_and_by_safe_mode_always():
     try:
         raise ValueError("no such sensor")

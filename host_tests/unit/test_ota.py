@@ -131,10 +131,10 @@ def test_no_room(monkeypatch):
 def test_what_is_there_already_counts():
     put(b"x" * 3000)
     target = room.target(package(size=4096), None)
-    assert target.done == 3000
+    assert target.there == 3000
     target.write(b"y" * 1096)
     target.close()
-    assert target.done == 4096
+    assert target.there == 4096
     buffer = bytearray(512)
     found = b""
     for at in range(0, 4096, 512):
@@ -142,9 +142,9 @@ def test_what_is_there_already_counts():
         found += buffer
     assert found == b"x" * 3000 + b"y" * 1096
     target.clear()
-    assert target.done == 0 and not os.stat("update.part")[6]
+    assert target.there == 0 and not os.stat("update.part")[6]
     put(b"x" * 5000)
-    assert room.target(package(size=4096), None).done == 0  # more than the package has
+    assert room.target(package(size=4096), None).there == 0  # more than the package has
 
 
 # Checksums

@@ -22,6 +22,13 @@ class Updates:
     `is_told`: whether the server has heard what runs since the boot.
     """
 
+    def __init__(self, every, transport, trial):
+        self.every = every
+        self.transport = transport
+        self.trial = trial
+        self.look = 0
+        self.is_told = False
+
 
 def begin(config):
     """Returns Updates, and puts the app's folder before the board's own. May reset the board."""
@@ -38,13 +45,7 @@ def begin(config):
         slot = trial[_PLACE]
     if slot is not None:
         sys.path.insert(0, _FOLDER % slot)
-    updates = Updates()
-    updates.every = int(config["ota.check"] * 1000)
-    updates.transport = config["transport"]
-    updates.trial = trial and trial[_KIND]
-    updates.look = 0
-    updates.is_told = False
-    return updates
+    return Updates(int(config["ota.check"] * 1000), config["transport"], trial and trial[_KIND])
 
 
 def _is_over(trial):

@@ -23,7 +23,7 @@ def bring(loop, package, sample):
         slot, is_same = errand("ota.state", "part", package[6])
         target = errand("ota.room", "target", package, slot)
         source = errand("ota." + loop.ota.transport + "_chunks", "Source", loop.link, package, buffer)
-        if not is_same or target.done % source.chunk and target.done < package[3]:
+        if not is_same or target.there % source.chunk and target.there < package[3]:
             target.clear()
         errand("ota.fetch", "fetch", loop, package[3], source, target, sample)
         source = None

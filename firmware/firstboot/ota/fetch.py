@@ -12,14 +12,14 @@ def fetch(loop, size, source, target, sample):
     OSError and Denied as the link's verbs; ValueError: they can't be had.
     """
     chunk = source.chunk
-    began = target.done
+    began = target.there
     if began:
         log("update: going on at byte", began)
     try:
-        while target.done < size:
-            data = source.get(target.done // chunk)
-            if len(data) != min(chunk, size - target.done):
-                raise ValueError("the server has %d bytes at %d of %d" % (len(data), target.done, size))
+        while target.there < size:
+            data = source.get(target.there // chunk)
+            if len(data) != min(chunk, size - target.there):
+                raise ValueError("the server has %d bytes at %d of %d" % (len(data), target.there, size))
             try:
                 target.write(data)
             except OSError as e:
@@ -28,7 +28,7 @@ def fetch(loop, size, source, target, sample):
             sample()
             loop.link.listen(0, loop.inbox)
     except OSError:
-        if target.done > began:  # a connection that carries something each time gets there
+        if target.there > began:  # a connection that carries something each time gets there
             loop.ota.look = 0
         raise
     finally:

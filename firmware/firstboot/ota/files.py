@@ -8,39 +8,39 @@ _SYNC = const(8192)  # bytes after which what has come is safe from a power cut
 
 
 class Target:
-    """The archive in update.part, of which `done` bytes are there. OSError."""
+    """The archive in update.part, of which `there` bytes are there. OSError."""
 
     def __init__(self, done):
-        self.done = done
-        self.file = None
+        self.there = done
+        self.opened = None
 
     def clear(self):
         """Forget what is there."""
         self.close()
-        self.done = 0
+        self.there = 0
         open(_PART, "wb").close()
 
     def write(self, data):
         """Append `data`."""
-        if not self.file:
-            self.file = open(_PART, "ab")
-        self.file.write(data)
-        self.done += len(data)
-        if self.done % _SYNC == 0:
-            self.file.flush()
+        if not self.opened:
+            self.opened = open(_PART, "ab")
+        self.opened.write(data)
+        self.there += len(data)
+        if self.there % _SYNC == 0:
+            self.opened.flush()
 
     def close(self):
         """All that was written is safe."""
-        file, self.file = self.file, None
+        file, self.opened = self.opened, None
         if file:
             file.close()
 
     def read(self, at, buffer):
         """Fill `buffer` from byte `at` on, or as far as there is something."""
-        if not self.file:
-            self.file = open(_PART, "rb")
-        self.file.seek(at)
-        self.file.readinto(buffer)
+        if not self.opened:
+            self.opened = open(_PART, "rb")
+        self.opened.seek(at)
+        self.opened.readinto(buffer)
 
 
 def tidy(slot):

@@ -46,7 +46,7 @@ class Source:
             link.fill(link.head)
             kind, size = link.head
             if kind == _PUBLISH:  # the only ones at QoS 0 are chunks
-                return self._chunk(size)
+                return self._piece(size)
             if kind & 0xF0 != _PUBLISH:  # acknowledgements, in short
                 link.fill(bytearray(size))
                 continue
@@ -56,7 +56,7 @@ class Source:
                 if topic == b"v2/fw/error":
                     raise ValueError("the server says " + str(payload, "utf-8"))
 
-    def _chunk(self, size):
+    def _piece(self, size):
         # `size`: the first byte of the remaining length (MQTT 2.2.3), of which there is one more, or it is too large.
         link, head = self.link, self.link.head
         if size > 127:

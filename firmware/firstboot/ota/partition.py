@@ -7,13 +7,16 @@ from micropython import const
 
 from .. import errand, log
 
+try:
+    from esp32 import Partition
+except ImportError:  # another chip
+    Partition = None  # type: ignore[misc]
+
 _LABEL = const(4)  # in Partition.info()
 
 
 def switch():
     """Make the other partition the next to run; returns its label, and that of the one to go back to. ValueError."""
-    from esp32 import Partition
-
     running = Partition(Partition.RUNNING)
     other = running.get_next_update()
     try:
@@ -26,12 +29,10 @@ def switch():
 def run(label):
     """Reset into the partition of this label, unless it runs already."""
     try:
-        from esp32 import Partition
-
         if Partition(Partition.RUNNING).info()[_LABEL] == label:
             return
         Partition(label).set_boot()
-    except (ImportError, OSError, TypeError) as e:  # an update.json of another board
+    except (OSError, TypeError) as e:  # TypeError: an update.json of another chip
         log("update: %s can't be started: %s" % (label, e))
         return
     errand("board", "reset")
@@ -39,8 +40,6 @@ def run(label):
 
 def keep():
     """What runs is good: no going back."""
-    from esp32 import Partition
-
     try:
         Partition.mark_app_valid_cancel_rollback()
     except OSError:  # a bootloader without rollback has nothing to cancel

@@ -19,7 +19,7 @@ def restart(loop):
     """Restart the board; samples that wait in memory go to flash before."""
     errand("mend", "end", loop)
     loop.link.close()
-    errand("crash", "clear")
+    errand("crash", "excuse")
     errand("board", "reset")
 
 
