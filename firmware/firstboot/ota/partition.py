@@ -28,11 +28,13 @@ def switch():
 
 def run(label):
     """Reset into the partition of this label, unless it runs already."""
+    if not Partition:  # the update.json of another board
+        return
     try:
         if Partition(Partition.RUNNING).info()[_LABEL] == label:
             return
         Partition(label).set_boot()
-    except (OSError, TypeError) as e:  # TypeError: an update.json of another chip
+    except (OSError, TypeError) as e:  # no label of this board's
         log("update: %s can't be started: %s" % (label, e))
         return
     errand("board", "reset")

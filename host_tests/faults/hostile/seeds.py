@@ -1,8 +1,11 @@
 """What servers, files and flash really hold: the inputs that are mutated, by target."""
 
 import json
+import tarfile
 from binascii import crc32
 from pathlib import Path
+
+from host_tests.unit.packages import tar
 
 VECTORS = Path(__file__).parents[2] / "data" / "provisioning-vectors.json"
 OWN = "0123456789abcdef0123456789abcdef"
@@ -70,6 +73,11 @@ def _coap(*messages):
     return b"".join(bytes((flags, len(data))) + data for flags, data in messages)
 
 
+def _assigned(kind, algorithm):
+    members = {"title": "app", "version": "1.2", "size": 2048, "checksum": "ab" * 16, "checksum_algorithm": algorithm}
+    return {f"{kind}_{name}": value for name, value in members.items()}
+
+
 def seeds():
     """Target -> inputs that the firmware understands."""
     answers = _answers()
@@ -122,6 +130,29 @@ def seeds():
                 _kept(*(b'+%d,{"n":%d}' % (i, i) for i in range(20))),
             ),
             _segments(_kept(b'+5,{"a":1}'), _kept(b"-1", b"-99999", b'x,{"y":2}')),
+        ],
+        "archive": [
+            tar({"app.py": b"x = 1\n", "lib": None, "lib/a/more.py": b"y" * 700}),
+            tar({"./a" * 60: b"", "app.mpy": b"M" * 512}, tarfile.PAX_FORMAT),
+        ],
+        "assigned": [
+            json.dumps({**_assigned("fw", "CRC32"), **_assigned("sw", "SHA256")}).encode(),
+            json.dumps({**_assigned("sw", "MD5"), "sw_url": "http://x/y"}).encode(),
+        ],
+        "updates": [
+            json.dumps(
+                {"slot": 1, "sw": {"now": ["app", "1"], "bad": "app 2 ab", "news": {"sw_state": "FAILED"}}}
+            ).encode(),
+            json.dumps({"trial": ["sw", "app", "2", "app 2 ab", 0, None, 1, None], "slot": 1, "part": "x"}).encode(),
+            json.dumps({"trial": ["fw", "app", "2", "app 2 ab", "ota_1", "ota_0", 3, "why"], "fw": {}}).encode(),
+        ],
+        "chunks": [
+            b"\x90\3\0\0\0"
+            + b"".join(puback + _publish(b"v2/sw/response/1/chunk/%d" % n, bytes(512), 0) for n in range(3))
+            + puback
+            + _publish(b"v2/sw/response/1/chunk/3", b"", 0),
+            b"\x90\3\0\0\0" + puback + _publish(b"v2/fw/error", b"NOT_FOUND"),
+            b"\x90\3\0\0\0" + _publish(b"v1/devices/me/rpc/request/7", rpc) + puback + b"\xd0\0",
         ],
         "mqtt ask": [
             connack + puback + _publish(response, body) + connack

@@ -1,6 +1,7 @@
 """What servers say and flash holds, made by hypothesis from its grammar: most of it well-formed, some of it not."""
 
 import json
+import tarfile
 from binascii import crc32
 
 from firstboot import config
@@ -198,6 +199,58 @@ MESSAGE = st.tuples(
 ).map(_message)
 MESSAGES = st.lists(MESSAGE | st.tuples(st.integers(0, 3), JUNK), max_size=8).map(lambda ms: seeds._coap(*ms))
 
+# Updates
+
+NAME = st.sampled_from(
+    ("app.py", "lib/a.py", "../main.py", "/etc/x", "a/../../b", "firstboot/x.py", "a" * 150)
+) | st.text(max_size=20)
+ENTRY = st.tuples(NAME, st.none() | JUNK, st.sampled_from((b"0", b"0", b"5", b"2", b"x", b"\0", b"9")))
+
+
+def _archive(entries):
+    found = b""
+    for name, data, kind in entries:
+        info = tarfile.TarInfo(name)
+        info.size = len(data or b"")
+        info.type = kind
+        try:
+            head = info.tobuf(tarfile.USTAR_FORMAT)
+        except ValueError:  # a name that does not fit
+            continue
+        found += head + (data or b"") + bytes(-info.size % 512)
+    return found
+
+
+ARCHIVES = st.tuples(st.lists(ENTRY, max_size=3).map(_archive), JUNK).map(b"".join)
+SIZE = st.integers(-5, 9000) | st.none() | st.text(max_size=3)
+ALGORITHM = st.sampled_from(("SHA256", "MD5", "CRC32", "MURMUR3_32", "", "new"))
+ASSIGNED = _document(
+    **{
+        f"{kind}_{member}": value
+        for kind in ("fw", "sw")
+        for member, value in {
+            "title": st.text(max_size=9),
+            "version": st.text(max_size=9),
+            "size": SIZE,
+            "checksum": st.text(max_size=9),
+            "checksum_algorithm": ALGORITHM,
+            "url": st.none() | st.text(max_size=5),
+        }.items()
+    }
+)
+MINE = _document(now=st.lists(st.text(max_size=5), max_size=3), bad=st.text(max_size=5), news=JSON)
+TRIAL = st.tuples(
+    st.sampled_from(("sw", "fw", "xx")),
+    st.text(max_size=5),
+    st.text(max_size=5),
+    st.text(max_size=5),
+    st.sampled_from((0, 1, 2, None, "ota_1", "factory")),
+    st.sampled_from((None, "ota_0", 5)),
+    st.integers(-1, 9) | st.none(),
+    st.none() | st.text(max_size=5),
+)
+UPDATES = _document(slot=st.sampled_from((0, 1, 2, None, "x")), trial=TRIAL | JSON, part=JSON, fw=MINE | JSON, sw=MINE)
+
 # The rest
 
 LIMIT = st.lists(st.tuples(st.integers(), st.integers()).map("%d:%d".__mod__), max_size=3).map(",".join) | st.text()
@@ -225,6 +278,10 @@ SHAPES = {
     ),
     "limits": _json(LIMITS),
     "outbox": SEGMENTS,
+    "archive": ARCHIVES,
+    "assigned": _json(ASSIGNED),
+    "updates": _json(UPDATES),
+    "chunks": FRAMES,
     "mqtt ask": FRAMES,
     "mqtt loop": FRAMES,
     "http ask": RESPONSES,

@@ -417,6 +417,88 @@ class Drains:
             raise Escaped("a segment is left")
 
 
+def archives():
+    """A software package that was downloaded, onto flash."""
+    import os
+
+    def target(data):
+        with open("update.part", "wb") as f:
+            f.write(data)
+        before = sorted(os.listdir() + ["update.1"])
+        try:
+            errand("ota.tar", "install", 1)
+        except (ValueError, OSError):  # as install.py has them
+            pass
+        if sorted(os.listdir()) != before:
+            raise Escaped("a file outside of the package's folder")
+        errand("ota.files", "remove", "update.1")
+
+    return target
+
+
+def assignments():
+    """What the shared attributes say of a package."""
+
+    def target(data):
+        try:
+            shared = json.loads(data)
+        except (ValueError, RuntimeError, MemoryError):
+            return
+        package = errand("ota.look", "look", shared)
+        if package:
+            try:
+                errand("ota.look", "check", package)
+            except ValueError:
+                pass
+
+    return target
+
+
+def states():
+    """update.json at a boot, and what the server is told of it."""
+    import sys
+
+    config = {"ota.check": 1, "transport": "mqtt"}
+
+    class loop:
+        class link:
+            @staticmethod
+            def send(payload):
+                json.loads(payload)
+
+    def target(data):
+        with open("update.json", "wb") as f:
+            f.write(data)
+        count = len(sys.path)
+        try:
+            loop.ota = errand("ota.begin", "begin", config)
+            errand("ota.news", "tell_server", loop)
+        finally:
+            del sys.path[: len(sys.path) - count]
+
+    return target
+
+
+def chunks():
+    """The download of a package over MQTT, up to what ends it."""
+    link, sock, _ = pair("mqtt")
+
+    def target(data):
+        sock.data, sock.at = data, 0
+        link.sock = sock
+        link.inbox.clear()
+        try:
+            source = errand("ota.mqtt_chunks", "Source", link, ("sw",), bytearray(512))
+            for n in range(9):
+                if len(source.get(n)) > 512:
+                    raise Escaped("more than the buffer")
+        except (ValueError, OSError):
+            pass
+        link.close()
+
+    return target
+
+
 TARGETS = {
     "answer": answers,
     "config": configs,
@@ -425,6 +507,10 @@ TARGETS = {
     "payload": handlers,
     "limits": limits,
     "outbox": Drains,
+    "archive": archives,
+    "assigned": assignments,
+    "updates": states,
+    "chunks": chunks,
     "mqtt ask": lambda: asks("mqtt"),
     "mqtt loop": lambda: loops("mqtt"),
     "http ask": lambda: asks("http"),

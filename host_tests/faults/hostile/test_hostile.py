@@ -21,7 +21,7 @@ SHAPED_SEED = SEED if IS_LONG else None  # None: always the same ones
 SHAPED = INPUTS // 200 if IS_LONG else 100  # inputs of each target that hypothesis makes
 GUIDED = INPUTS // 20 if IS_LONG else 500  # and that atheris does
 SHARE = {"outbox": 0.02, **{f"{kind} {what}": 0.04 for kind in ("mqtt", "http", "coap") for what in ("ask", "loop")}}
-PURE = 0.11  # of those that touch no driver
+PURE = 0.08  # of those that touch no driver
 VM_PART = 0.1
 NAIVE = [
     ("any value", "answer"),

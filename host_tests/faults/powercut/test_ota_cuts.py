@@ -80,4 +80,4 @@ def test_cuts(name, record_property):
     with ThreadPoolExecutor(WORKERS) as pool:
         wrong = [found for found in pool.map(outcome, chosen) if found != "right"]
     assert not wrong, f"{len(wrong)} of {len(chosen)}\n" + "\n".join(wrong[:3])
-    record_property("figures", f"update, {name}: power cut at {len(chosen)} of {count} operations x 3, all right")
+    record_property("figures", f"update, {name}: {len(chosen)} of {len(cases)} power cuts, all right")
