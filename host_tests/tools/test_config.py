@@ -187,6 +187,8 @@ PRICES = [
     ("provision.fleet_secret", "guess", {"credentials": "derived", "provision": {"fleet_secret": "a" * 20}}),
     ("tls.enabled", "can read", {"tls": {"enabled": False}}),
     ("tls.verify", "pose", {"tls": {"verify": False}}),
+    ("ota.check", "anyone on the way", {"tls": {"enabled": False}, "ota": {"check": 60}}),
+    ("ota.check", "anyone on the way", {"tls": {"verify": False}, "ota": {"check": 60}}),
     ("tls.ca", "no ca.der beside", {}),
     ("x509.cert", "no cert.der beside", {"credentials": "chain"}),
     ("provision.name", "the same", {"provision": {"name": "sensor"}}),
@@ -220,6 +222,13 @@ def test_the_plan_has_words_for_every_mode():
     for mode in modes:
         flat = config.checked(GOOD) | {"credentials": mode}
         assert not any("of the kind" in line for line in config.plan(flat)), mode
+
+
+def test_the_plan_tells_of_updates(run):
+    lay({"ota": {"check": 3600}})
+    assert "looks for an update every 60 min" in run("check").output
+    lay({})
+    assert "update" not in run("check").output
 
 
 def test_the_plan_says_dtls_for_coap(run):

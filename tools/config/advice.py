@@ -44,6 +44,7 @@ def plan(config: dict[str, Any]) -> list[str]:
         "when the server no longer knows its credentials: "
         + ("provisions anew" if config["revoked"] == "provision" else "waits until it does"),
         f"is reset when it hangs for {_time(config['watchdog'])}" if config["watchdog"] else "runs without a watchdog",
+        *([f"looks for an update every {_time(config['ota.check'])}"] if config["ota.check"] else []),
     ]
 
 
@@ -144,17 +145,20 @@ def _identity_warnings(config: dict[str, Any]) -> list[Advice]:
 
 
 def _secrecy_warnings(config: dict[str, Any]) -> list[Advice]:
+    found = []
     if not config["tls.enabled"]:
-        return [
+        found.append(
             Advice(
                 "tls.enabled",
                 "false: everyone on the way to the server can read credentials and telemetry",
                 "set it to true, and give the server's CA in tls.ca",
             )
-        ]
-    if not config["tls.verify"]:
-        return [Advice("tls.verify", "false: anyone can pose as the server, and collect provision key and secret")]
-    return []
+        )
+    elif not config["tls.verify"]:
+        found.append(Advice("tls.verify", "false: anyone can pose as the server, and collect provision key and secret"))
+    if found and config["ota.check"]:
+        found.append(Advice("ota.check", "without verified TLS, anyone on the way can put code onto the boards"))
+    return found
 
 
 def _radio_warnings(config: dict[str, Any]) -> list[Advice]:

@@ -26,7 +26,7 @@ def load():
             return json.loads(f.read())
     except OSError:
         return {}
-    except ValueError:
+    except (ValueError, RuntimeError, MemoryError):
         return None
 
 
