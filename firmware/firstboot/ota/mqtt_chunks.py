@@ -63,11 +63,11 @@ class Source:
             link.fill(memoryview(head)[:1])
             size += (head[0] - 1) << 7
         link.fill(head)
-        topic = bytearray(head[0] << 8 | head[1])
-        size -= len(topic) + 2
-        if not 0 <= size <= self.chunk:
+        topic = head[0] << 8 | head[1]
+        size -= topic + 2
+        if topic > _HEAD or not 0 <= size <= self.chunk:
             raise LinkError("this is not the chunk that was asked for")
-        link.fill(topic)
+        link.fill(bytearray(topic))
         chunk = memoryview(self.buffer)[:size]
         if size:
             link.fill(chunk)
