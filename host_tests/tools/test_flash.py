@@ -62,6 +62,16 @@ def test_only_what_differs_is_copied(bench):
     assert board.image.get("/app.py") == (bench.folder / "app.py").read_bytes()
 
 
+def test_an_app_from_an_update_goes_with_a_new_one_only(bench):
+    update = {"/update.json": b'{"slot": 1}', "/update.part": b"x", "/update.1/lib/a.py": b"", "/update.1/app.py": b""}
+    board = bench.crate.plug("A1", files={**update, "/app.py": b"def read():\n    return {}\n"})
+    flash(bench)
+    assert all(board.image.exists(path) for path in update)
+    (bench.folder / "app.py").write_text("def read():\n    return {'own': 1}\n")
+    flash(bench)
+    assert not any(board.image.exists(path) for path in update)
+
+
 def test_a_person_sees_what_happened_and_no_secret(bench):
     bench.crate.plug("A1")
     bench.crate.plug("A2", wifi=WifiPlan({}))

@@ -65,7 +65,12 @@ def tree(path):
     try:
         entries = list(os.ilistdir(path))
     except OSError:
-        return
+        entries = []
+        try:
+            os.stat(path)
+            print(json.dumps(path))  # a file
+        except OSError:
+            pass
     for e in entries:
         if e[1] == 0x4000:
             tree(path + "/" + e[0])
@@ -187,7 +192,7 @@ class Talk:
         return found
 
     def files(self, folders: list[str]) -> list[str]:
-        """Every file below the folders."""
+        """Every file below the folders, and those of them that are files themselves."""
         self.exec(_TREE)
         lines = [line for folder in folders for line in self.exec(f"tree({folder!r})").splitlines()]
         with self._told():

@@ -20,6 +20,7 @@ from .talk import BoardFailed, Facts, Gone, Stopped, Talk
 _OLDEST = (1, 23, 0)
 _MPY = 6  # version of the .mpy format; what firstboot ships is 6.3 or older, without native code
 _OURS = ("/lib/firstboot", "/lib/umqtt")  # files of an older firstboot are removed here, and nowhere else
+_UPDATES = ("/update.json", "/update.part", "/update.0", "/update.1")  # an app from there would win over a flashed one
 _LAST = ("/config.json", "/main.py")  # so that a board which was cut off does not start half of it
 _DEAF = 5  # s without a word of firstboot's after which the board is started again
 _BACK = 15  # s for a port to come back
@@ -206,7 +207,10 @@ class Work:
 
     def _stale(self, talk: Talk) -> list[str]:
         # Files of an older firstboot: a .py would win over the .mpy beside it.
-        return [path for path in talk.files(list(_OURS)) if path not in self.plan.files] if self._has_firmware() else []
+        places: tuple[str, ...] = _OURS if self._has_firmware() else ()
+        if "/app.py" in self.plan.files and "/app.py" not in self.plan.defaults:
+            places += _UPDATES
+        return [path for path in talk.files(list(places)) if path not in self.plan.files]
 
     def _has_firmware(self) -> bool:
         return any(path.startswith(_OURS[0]) for path in self.plan.files)
