@@ -87,11 +87,15 @@ class Stage:
             config[name] = {**config.get(name, {}), **value} if isinstance(value, dict) else value
         return config
 
+    def document(self) -> bytes:
+        """The board's config.json, as its file has it."""
+        return json.dumps(self.config).encode()
+
     def image(self, *, strip: bool = True) -> Image:
         """A new board's flash: empty but for firmware, config and, where needed, the server's CA."""
         # A board's unique id comes from the image's path, so that each is another device to the server.
         image = Image(Path(self._folder.name) / f"board-{next(self._numbers)}.img").format()
-        files = {**self._firmware(strip), "/config.json": json.dumps(self.config).encode()}
+        files = {**self._firmware(strip), "/config.json": self.document()}
         if self.transport == "coap":
             files.update(microcoapy(strip=strip))
         if self.tls:

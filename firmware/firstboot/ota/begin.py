@@ -75,6 +75,8 @@ def _is_sound(state):
         now = mine.get("now", [None, None])
         if not isinstance(now, list) or len(now) != 2:
             return False
+    if not isinstance(state.get("wrong", 0), int):
+        return False
     trial = state.get("trial")
     if trial is None:
         return True

@@ -27,7 +27,10 @@ def make(algorithm):
 
 
 def check(package, target, buffer):
-    """Read `package` (as look.py has it) back from `target`, through `buffer`. ValueError: it is another one."""
+    """Read `package` (as look.py has it) back from `target`, through `buffer`: what is wrong with it, or None.
+
+    ValueError: the flash.
+    """
     size, algorithm, checksum = package[3:6]
     found = make(algorithm)
     try:
@@ -39,5 +42,4 @@ def check(package, target, buffer):
     except OSError as e:
         raise ValueError("flash: %s" % e)
     found = hexlify(found.digest()).decode()
-    if found != checksum:
-        raise ValueError("the checksum is %s and not %s" % (found, checksum))
+    return None if found == checksum else "the checksum is %s and not %s" % (found, checksum)

@@ -12,6 +12,8 @@ def fetch(loop, size, source, target, sample):
     OSError and Denied as the link's verbs; ValueError: they can't be had.
     """
     chunk = source.chunk
+    if target.there % chunk and target.there < size:  # of a try with another chunk
+        target.clear()
     began = target.there
     if began:
         log("update: going on at byte", began)

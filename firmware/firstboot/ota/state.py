@@ -4,6 +4,7 @@
 #   slot          the folder update.0 or update.1 with the app of the last package that was kept
 #   trial         a package that is installed and not kept yet: [kind, title, version, key, place, back, tries, why]
 #   part          key of the package that is being downloaded
+#   again, wrong  key of the one that was begun last, and how often its bytes were not what they must be
 #   fw, sw        of each kind: `now`: [title, version] that runs; `bad`: key of the one that is not tried again;
 #                 `news`: telemetry that the server has not heard yet
 # A file is written anew as a whole, by littlefs at its closing: a power cut leaves the old one. begin.py looks it over
@@ -36,20 +37,34 @@ def save(state):
         f.write(json.dumps(state).encode())
 
 
-def part(key):
-    """The package with this key is being downloaded: (the app's slot, whether it was so before)."""
+def begun(key):
+    """The slot of the app that runs, and whether what was downloaded is of the package with this key."""
     state = load()
-    is_same = state.get("part") == key
-    state["part"] = key
-    if not is_same:
-        save(state)
-    return state.get("slot"), is_same
+    return state.get("slot"), state.get("part") == key
+
+
+def begin(key):
+    """Nothing was downloaded yet of the package with this key, and nothing is there of another."""
+    state = load()
+    if state.get("again") != key:
+        state.pop("wrong", None)
+    state["part"] = state["again"] = key
+    save(state)
+
+
+def wrong():
+    """What was downloaded is not what it must be, and forgotten; returns how often that was so."""
+    state = load()
+    state.pop("part", None)
+    count = state["wrong"] = state.get("wrong", 0) + 1
+    save(state)
+    return count
 
 
 def install(trial):
     """What was downloaded is what the next boot is to try."""
     state = load()
-    state.pop("part", None)
+    _forget(state)
     state["trial"] = trial
     save(state)
 
@@ -77,9 +92,14 @@ def refuse(kind, key, why):
     """The package with this key is not wanted again, and not on trial any more; the server is to hear why."""
     log("update: failed:", why)
     state = load()
-    for member in ("part", "trial"):
-        state.pop(member, None)
+    _forget(state)
+    state.pop("trial", None)
     mine = state.setdefault(kind, {})
     mine["bad"] = key
     mine["news"] = {kind + "_state": "FAILED", kind + "_error": why}
     save(state)
+
+
+def _forget(state):
+    for member in ("part", "again", "wrong"):
+        state.pop(member, None)
