@@ -11,6 +11,7 @@ READY  := $(VENV)/.ready
 help:
 	@echo "make demo                  boot a virtual board twice and watch it introduce itself"
 	@echo "     [TRANSPORT=mqtt|http|coap] [TLS=1] [CREDENTIALS=token|server|basic|derived|x509]"
+	@echo "     [UPDATE=1], and then updates itself over the air"
 	@echo "make test [ARGS=...]       lint and every test; ARGS go to pytest"
 	@echo "make faults                every power cut and network fault, where make test draws a sample"
 	@echo "make soak MINUTES=n        boards against a server that restarts, stalls, refuses and limits; nothing may get lost"
@@ -32,7 +33,7 @@ $(READY): pyproject.toml
 
 demo: $(READY)
 	@$(BIN)/python -m tools.demo $(if $(TRANSPORT),--transport $(TRANSPORT)) $(if $(filter 1 yes true,$(TLS)),--tls) \
-	  $(if $(CREDENTIALS),--credentials $(CREDENTIALS))
+	  $(if $(CREDENTIALS),--credentials $(CREDENTIALS)) $(if $(filter 1 yes true,$(UPDATE)),--update)
 
 test: lint
 	$(BIN)/python -m pytest -n auto $(ARGS)

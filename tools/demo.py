@@ -18,6 +18,7 @@ from .bench.budget import over
 from .build import BuildError
 from .stage import Stage
 from .standin.server import Event
+from .update_pack import archive
 from .vboard import Image, Run
 from .vm import VmError
 
@@ -30,6 +31,19 @@ def read():
     global count
     count += 1
     return {"count": count}
+"""
+
+# What an update brings: an app that works, and one that does not.
+NEW = b"""\
+def read():
+    return {"version": 2}
+"""
+BROKEN = b"""\
+import a_module_that_nobody_packed
+
+
+def read():
+    return {"version": 3}
 """
 
 console = Console(highlight=False)
@@ -50,13 +64,15 @@ def main(
     transport: str = typer.Option("mqtt", help="mqtt, http or coap."),
     tls: bool = typer.Option(False, help="With TLS, verified."),
     credentials: str = typer.Option("token", help="token, server, basic, derived or x509."),
+    update: bool = typer.Option(False, help="Then two updates over the air, one of which fails."),
 ) -> None:
     """Boot the firmware twice on the MicroPython VM: the first time it provisions itself, the second time not."""
     began = time.monotonic()
     try:
         tls = tls or credentials == "x509"
-        with Stage(transport, tls, credentials, files={"/app.py": APP}, on_event=_say) as stage:
-            failures = _demo(stage)
+        config = {"ota": {"check": 0.5}} if update else {}
+        with Stage(transport, tls, credentials, files={"/app.py": APP}, config=config, on_event=_say) as stage:
+            failures = _demo(stage, update)
     except (VmError, BuildError, RuntimeError) as e:
         console.print(f"demo: failed: {e}", style="bold red", markup=False)
         raise typer.Exit(1) from e
@@ -66,20 +82,45 @@ def main(
     console.print(f"demo: passed in {time.monotonic() - began:.1f} s", style="bold green")
 
 
-def _demo(stage: Stage) -> list[str]:
+def _demo(stage: Stage, update: bool) -> list[str]:
     image = stage.image()
     way = stage.transport + (" with TLS" if stage.tls else "")
     console.print(f"An empty flash; {way}; credentials made as '{stage.credentials}'.\n", style="bold")
     first = _boot(stage, image)
     console.print("\nPower off, and on again with the same flash.\n", style="bold")
     second = _boot(stage, image)
+    updates = _updates(stage, image) if update else []
     heap = None
     if (stage.transport, stage.tls, stage.credentials) == ("mqtt", False, "token"):
         heap = _heap()
     devices = len(stage.standin.devices())
     console.print()
     console.print(_table(stage, (first, second), devices, heap))
-    return _failures(first, second, devices, heap)
+    return updates + _failures(first, second, devices, heap)
+
+
+def _updates(stage: Stage, image: Image) -> list[str]:
+    console.print("\nThe server is given a new app for the board.\n", style="bold")
+    if not _update(stage, image, "2", NEW, "UPDATED"):
+        return ["the new app was not kept"]
+    console.print("\nAnd another one, which can't be imported.\n", style="bold")
+    if not _update(stage, image, "3", BROKEN, "FAILED"):
+        return ["the broken app was not left"]
+    return []
+
+
+def _update(stage: Stage, image: Image, version: str, app: bytes, end: str) -> bool:
+    # Whether the update ends so, and the app that works sends a sample afterwards.
+    standin = stage.standin
+    device = standin.devices()[0].name
+    package = standin.add_package("sw", "demo", version, archive({"app.py": app}))
+    standin.assign(package, device=device)
+
+    def done(_: Run) -> bool:
+        told = [(key, value) for key, _, value in standin.telemetry(device) if key in ("sw_state", "version")]
+        return ("sw_state", end) in told and told[-1] == ("version", 2)
+
+    return stage.board(image, echo=_log).run(done, timeout=30).ended == "found"
 
 
 def _boot(stage: Stage, image: Image) -> Boot:
