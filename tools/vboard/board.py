@@ -98,7 +98,7 @@ class WifiPlan:
 
 @dataclass
 class PowerCut:
-    """The power goes at flash operation `at` (1 is the first of the boot; programs, erases and NVS entries count).
+    """The power goes at flash operation `at` (1 is the first since it came; programs, erases and NVS entries count).
 
     `torn`: how much of that operation is still done: "before" none of it, "half", or "after" all of it.
     """
@@ -383,7 +383,7 @@ class VirtualBoard:
                 "join_ms": self.wifi.join_ms,
                 "down": [[int(a * 1000), int(b * 1000)] for a, b in self.wifi.down],
             },
-            "cut": self.cut.at if self.cut else 0,
+            "cut": max(0, self.cut.at - sum(self.run_so_far.event("operations"))) if self.cut else 0,
             "torn": ("before", "half", "after").index(self.cut.torn) if self.cut else 0,
             "seed": self.seed,
             "trace": self.trace,

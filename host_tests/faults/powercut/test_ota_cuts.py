@@ -74,7 +74,6 @@ def operations(name):
 @pytest.mark.parametrize("name", KINDS)
 def test_cuts(name, record_property):
     count = operations(name)
-    # A cut counts within one boot, so these are all: none has more operations than the whole update.
     cases = [(name, at, torn) for at in range(1, count + 1) for torn in TORN]
     chosen = effort.some(cases, 0.08, name)
     with ThreadPoolExecutor(WORKERS) as pool:

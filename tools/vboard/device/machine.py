@@ -19,10 +19,11 @@ _BOOT_ROM = 62
 console = False  # a REPL is there to take soft_reset()'s SystemExit, as on the ports
 
 
-def start(spec, tell):
-    global _spec, _tell
+def start(spec, tell, flash):
+    global _flash, _spec, _tell
     _spec = spec
     _tell = tell
+    _flash = flash
     for name in spec["causes"]:
         setattr(sys.modules["machine"], name, spec["causes"][name])  # interned here, as the port has it in ROM
     if spec["watchdog"]:
@@ -38,7 +39,7 @@ def unique_id():
 
 
 def reset():
-    _exit(_RESET + _spec["causes"][_spec["after_reset"]])
+    _leave(_RESET + _spec["causes"][_spec["after_reset"]])
 
 
 def soft_reset():
@@ -54,7 +55,13 @@ def bootloader(timeout=0):
 
 
 def restart(raw):
-    _exit(_SOFT + raw)
+    _leave(_SOFT + raw)
+
+
+def _leave(code):
+    # A power cut counts on from here in the next boot.
+    _tell(operations=_flash.operations)
+    _exit(code)
 
 
 def reset_cause():

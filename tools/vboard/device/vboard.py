@@ -39,7 +39,7 @@ def boot():
     gc.collect()
     import vsocket
 
-    machine.start(spec, tell)
+    machine.start(spec, tell, device)
     network.start(spec)
     vos.start(spec)
     modules = sys.modules
