@@ -637,6 +637,27 @@ def test_a_cut_between_installing_and_booting(partitions):
     assert partitions.boot == "ota_1"
 
 
+def test_the_trial_is_known_before_the_other_partition_may_run(partitions, monkeypatch):
+    # Else an image that runs would download into the one to go back to.
+    def set_boot(self):
+        assert state.load()["trial"][:6] == ["fw", "app", "2", state.load()["trial"][3], "ota_1", "ota_0"]
+        raise machine.Reset
+
+    monkeypatch.setattr(Partition, "set_boot", set_boot)
+    with pytest.raises(machine.Reset):
+        fetched(Link(assigned(IMAGE, "fw"), IMAGE))
+
+
+def test_an_image_that_is_gone_at_the_boot(partitions):
+    with pytest.raises(machine.Reset):
+        fetched(Link(assigned(IMAGE, "fw"), IMAGE))
+    partitions.flash["ota_1"][0] = 0
+    assert boot().trial is None
+    link = Link(assigned(IMAGE, "fw"), IMAGE)
+    fetched(link)
+    assert link.sent == [{"fw_state": "FAILED", "fw_error": "it can't be started"}]
+
+
 def test_the_bootloader_went_back(partitions):
     with pytest.raises(machine.Reset):
         fetched(Link(assigned(IMAGE, "fw"), IMAGE))

@@ -31,7 +31,9 @@ class Bootloader:
             index, state = 1 - index, "valid"
         if state == "new":
             state = "pending"
-        self.otadata.write_text(f"{index} {state:8}")
+        part = self.otadata.with_name(self.otadata.name + ".part")
+        part.write_text(f"{index} {state:8}")
+        part.replace(self.otadata)  # whole, whenever somebody looks
 
     def spec(self) -> dict[str, Any]:
         """What device/partition.py is told."""

@@ -49,20 +49,22 @@ def begin(config):
 
 
 def _is_over(trial):
-    # Counts this boot of it.
+    # Counts this boot of it. A firmware's bootloader goes back by itself where it was built so, and after a cut it may
+    # not have gone yet.
     kind, title, version, key, place, back, boots, why = trial
     boots += 1
     is_over = boots > _BOOTS
-    if is_over:
-        log("update: back to what was before %s %s" % (title, version))
-        errand("ota.state", "refuse", kind, key, why or "it did not reach the server in %d boots" % _BOOTS)
-    else:
+    if not is_over:
         log("update: %s %s is on trial, boot %d of %d" % (title, version, boots, _BOOTS))
         errand("ota.state", "count", boots, None)
+        if kind == "sw" or errand("ota.partition", "run", place):
+            return False
+        why = "it can't be started"
+    log("update: back to what was before %s %s" % (title, version))
+    errand("ota.state", "refuse", kind, key, why or "it did not reach the server in %d boots" % _BOOTS)
     if kind == "fw":
-        # The bootloader goes back by itself where it was built so; and after a cut it may not have gone yet.
-        errand("ota.partition", "run", back if is_over else place)
-    return is_over
+        errand("ota.partition", "run", back)
+    return True
 
 
 def _is_sound(state):

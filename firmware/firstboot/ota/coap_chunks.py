@@ -15,7 +15,7 @@ class Source:
 
     def __init__(self, link, package, buffer):
         if not link.user:
-            raise ValueError("over CoAP packages are for boards with an access token (contract 2.4)")
+            raise ValueError("over CoAP ThingsBoard has packages for boards with an access token only")
         self.link = link
         self.chunk = min(_CHUNK, len(buffer))
         self.path = package[0].encode(), link.user

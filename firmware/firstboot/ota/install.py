@@ -12,13 +12,17 @@ def install(loop, package, slot):
     back = None
     try:
         if kind == "fw":
-            place, back = errand("ota.partition", "switch")
+            place, back = errand("ota.partition", "labels")
         else:
             place = errand("ota.tar", "install", 1 - (slot or 0))
     except OSError as e:
         raise ValueError("flash: %s" % e)
-    _tell(loop, kind, "UPDATING")
+    # Before the switch: an image that runs, and knows of no trial, would take the partition to go back to for the
+    # next download. A cut in between is no matter, the boot makes up for it.
     errand("ota.state", "install", [kind, title, version, key, place, back, 0, None])
+    if kind == "fw":
+        errand("ota.partition", "switch")
+    _tell(loop, kind, "UPDATING")
     log("update: %s %s is installed, restarting" % (title, version))
 
 

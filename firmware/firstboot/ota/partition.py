@@ -15,28 +15,31 @@ except ImportError:  # another chip
 _LABEL = const(4)  # in Partition.info()
 
 
-def switch():
-    """Make the other partition the next to run; returns its label, and that of the one to go back to. ValueError."""
+def labels():
+    """Of the other partition, and of the one that runs."""
     running = Partition(Partition.RUNNING)
-    other = running.get_next_update()
+    return running.get_next_update().info()[_LABEL], running.info()[_LABEL]
+
+
+def switch():
+    """Make the other partition the next to run. ValueError."""
     try:
-        other.set_boot()
+        Partition(Partition.RUNNING).get_next_update().set_boot()
     except OSError:
         raise ValueError("the bootloader does not take it: no image for this chip")
-    return other.info()[_LABEL], running.info()[_LABEL]
 
 
 def run(label):
-    """Reset into the partition of this label, unless it runs already."""
+    """Whether the partition of this label runs. If not, reset into it; returns where that can't be."""
     if not Partition:  # the update.json of another board
-        return
+        return False
     try:
         if Partition(Partition.RUNNING).info()[_LABEL] == label:
-            return
+            return True
         Partition(label).set_boot()
     except (OSError, TypeError) as e:  # no label of this board's
         log("update: %s can't be started: %s" % (label, e))
-        return
+        return False
     errand("board", "reset")
 
 

@@ -30,7 +30,10 @@ def _files(size, slot):
     need = 2 * size - done + 4 * info[0]
     if free < need:
         raise ValueError("it needs %d bytes of flash, %d are free" % (need, free))
-    return errand("ota.files", "Target", done if done <= size else 0)
+    found = errand("ota.files", "Target", done)
+    if done > size:  # of something else
+        found.clear()
+    return found
 
 
 def _chip(size, slot):
