@@ -8,6 +8,7 @@ import pytest
 from host_tests.unit.packages import tar
 from tools.build import FIRMWARE, compile_file
 from tools.stage import Stage
+from tools.standin.updates import Updates
 from tools.vboard import Image
 
 pytestmark = pytest.mark.vm
@@ -181,19 +182,25 @@ def test_two_in_a_row_and_back():
         assert told(stage, "app")[-1] == 3
 
 
-def test_the_connection_is_lost_on_the_way():
+def test_the_connection_is_lost_on_the_way(monkeypatch):
+    cuts = {100, 300}  # chunks at whose request the server hangs up, once each
+    served = Updates.chunk
+
+    def chunk(self, package, size, number):
+        if number in cuts:
+            cuts.remove(number)
+            raise ValueError("hung up")
+        return served(self, package, size, number)
+
+    monkeypatch.setattr(Updates, "chunk", chunk)
     with open_stage() as stage:
         image = provisioned(stage)
-        name = offer(stage, tar({"app.py": APP % 2, "data": bytes(range(256)) * 1100}), "2")
-        with stage.board(image, heap=56 * 1024) as board:  # which takes small chunks
-            for number in range(2):
-                assert board.wait(lambda r, n=number: told(stage, "sw_state").count("DOWNLOADING") > n), (
-                    board.run_so_far.log
-                )
-                board.wait(lambda r: False, 0.04)
-                stage.standin.end_session(name)
-            assert board.wait(lambda r: "UPDATED" in told(stage, "sw_state")), board.run_so_far.log
-            assert len(re.findall("update: going on at byte", board.run_so_far.log)) == 2
+        offer(stage, tar({"app.py": APP % 2, "data": bytes(range(256)) * 1100}), "2")
+        board = stage.board(image, heap=56 * 1024)  # which takes small chunks
+        run = board.run(lambda _: "UPDATED" in told(stage, "sw_state"))
+        assert run.ended == "found", run.log
+        assert not cuts
+        assert re.findall(r"update: going on at byte (\d+)", run.log) == ["51200", "153600"]
 
 
 IMAGE = b"\xe9" + bytes(i * 13 & 255 for i in range(30000))
