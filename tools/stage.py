@@ -49,7 +49,7 @@ class Stage:
         self.files = files or {}
         self.more = config or {}
         self.frozen = frozen
-        self.names = 20 if frozen else 140  # MicroPython holds no more of the firmware's; a test counts them
+        self.names = self._names()
         self.vm = vm
         self.without = without
         if tls:
@@ -106,6 +106,12 @@ class Stage:
     def board(self, image: Image, **more: Any) -> VirtualBoard:
         """The board with this image."""
         return VirtualBoard(image, vm=self.vm or (frozen() if self.frozen else None), **more)
+
+    def _names(self) -> int:
+        # That many of the firmware's, or fewer, does MicroPython hold; a test counts them.
+        if self.frozen:
+            return 140 if self.transport == "coap" else 20  # microCoAPy is not frozen in
+        return 300 if self.transport == "coap" or self.transport == "mqtt" and self.tls else 140
 
     def _firmware(self, strip: bool) -> dict[str, bytes]:
         if strip not in self._laid:

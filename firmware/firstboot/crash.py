@@ -25,7 +25,8 @@ def begin():
     """
     count, report = _read()
     cause = machine.reset_cause()
-    if cause in [getattr(machine, name, None) for name in ("PWRON_RESET", "SOFT_RESET", "DEEPSLEEP_RESET")]:
+    wanted = "PWRON_RESET SOFT_RESET DEEPSLEEP_RESET".split()  # as far as the port has them
+    if cause in [getattr(machine, name) for name in dir(machine) if name in wanted]:
         # The power is new, or a person or the app wanted this: nothing that crashes resets in this way.
         clear()
         return False, report, False

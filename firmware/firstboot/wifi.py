@@ -44,18 +44,16 @@ def _reliable(wlan):
 
 
 def _reasons():
-    # The ports' numbers differ: the RP2's are -3 to -1, the ESP32's 200 and up; both name them alike.
-    texts = {}
-    for name, text in (
-        ("STAT_WRONG_PASSWORD", "wifi: wrong password, look at wifi.password"),
-        ("STAT_NO_AP_FOUND", "wifi: no such network in reach, look at wifi.ssid"),
-        ("STAT_CONNECT_FAIL", "wifi: the access point refused"),
-        ("STAT_ASSOC_FAIL", "wifi: the access point refused"),
-        ("STAT_HANDSHAKE_TIMEOUT", "wifi: handshake timed out, look at wifi.password"),
-    ):
-        if hasattr(network, name):
-            texts[getattr(network, name)] = text
-    return texts
+    # The ports' numbers differ: the RP2's are -3 to -1, the ESP32's 200 and up; both name them alike. In dir(), as a
+    # name that is asked for by getattr() is kept for ever, 23 bytes each.
+    texts = {
+        "STAT_WRONG_PASSWORD": "wifi: wrong password, look at wifi.password",
+        "STAT_NO_AP_FOUND": "wifi: no such network in reach, look at wifi.ssid",
+        "STAT_CONNECT_FAIL": "wifi: the access point refused",
+        "STAT_ASSOC_FAIL": "wifi: the access point refused",
+        "STAT_HANDSHAKE_TIMEOUT": "wifi: handshake timed out, look at wifi.password",
+    }
+    return {getattr(network, name): texts[name] for name in dir(network) if name in texts}
 
 
 _REASONS = _reasons()

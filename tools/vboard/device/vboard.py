@@ -55,6 +55,8 @@ def boot():
 
         partition.start(spec, device.count)
         esp32.Partition = partition.Partition
+    else:
+        import names_rp2  # noqa: F401
     console = None
     if spec["console"]:
         gc.collect()
@@ -65,7 +67,7 @@ def boot():
     gc.collect()
     import names  # noqa: F401
 
-    for name in ("flash", "mount", "names", "partition", "repl", "vboard", "vos", "vsocket", "vtime"):
+    for name in ("flash", "mount", "names", "names_rp2", "partition", "repl", "vboard", "vos", "vsocket", "vtime"):
         modules.pop(name, None)
     sys.argv.clear()
     sys.path.clear()
