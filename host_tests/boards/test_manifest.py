@@ -1,6 +1,5 @@
 """manifest.py, read by MicroPython's own tools/manifestfile.py."""
 
-import firstboot
 import pytest
 
 from tools.build import FIRMWARE
@@ -85,13 +84,15 @@ def test_it_is_a_package_of_a_library_too(read, manifestfile):
     assert ours(files) == ALL
 
 
-def test_the_version_is_the_packages(manifestfile, read, micropython, library):
+def test_no_version_is_written_into_the_modules(manifestfile, read, micropython, library):
     reader = manifestfile.ManifestFile(manifestfile.MODE_FREEZE, {"MPY_LIB_DIR": str(library)})
     reader.execute(f'include("{MANIFEST}", port=False)')
-    assert reader.metadata().version == firstboot.__version__
-    assert reader.metadata().license == "MIT"
+    assert reader.metadata().version is None and reader.metadata().license == "MIT"
+    versions = {file.metadata.version for file in reader.files() if "/firstboot/" in str(file.full_path)}
+    assert versions == {None}
 
 
-def test_a_manifest_with_metadata_of_its_own_may_include_it(read):
-    files = read(f'metadata(version="9.9")\ninclude("{MANIFEST}", port=False)')
+@pytest.mark.parametrize("own", ['version="9.9"', 'description="an image"'])
+def test_a_manifest_with_metadata_of_its_own_may_include_it(read, own):
+    files = read(f'metadata({own})\ninclude("{MANIFEST}", port=False)')
     assert ours(files) == ALL
