@@ -10,6 +10,7 @@
 def never():
     import firstboot.advice as module
     import firstboot.backoff as module
+    import firstboot.begin as module
     import firstboot.board as module
     import firstboot.boot as module
     import firstboot.candidate as module

@@ -11,8 +11,7 @@ import time
 __version__ = "0.1.0"
 
 watchdog = None  # what board.start() started
-step = None  # called at every step of a wait while the server is away: telemetry samples on
-most = 1000  # ms between two steps
+step = None  # while the server is away: what every step of a wait calls, and how many ms there are between two
 _began = time.ticks_ms()  # the ports' ticks start with the boot, the VM's do not
 _secrets = []  # secrets.hide() adds to them
 
@@ -23,32 +22,20 @@ def run(app="app"):
     `app`: name of the user's module; it has `read() -> dict` and may have `on_rpc(method, params)` and
     `on_attributes(dict)`. Returns only where the port's `machine.reset()` does.
     """
+    loop = error = None
     try:
-        loop = _identify(app)
+        loop = errand("begin", "begin", app)
         gc.collect()  # from up here it finds what the last errand's frames still held: 2.2 KB
         loop.run()
-    except Exception as e:  # noqa: BLE001 - the last line of defence: say why, and start again
-        try:
-            errand("ended", "reset", e)
-        except Exception:  # noqa: BLE001 - too little memory even for that
-            from machine import reset
+    except BaseException as e:  # noqa: BLE001 - the last line of defence: say why, and start again
+        error = e
+    # Not in the handler: a frame has 12 bytes for each block of this kind that is in another one, for ever here.
+    try:
+        errand("ended", "end", loop, error)
+    except Exception:  # noqa: BLE001 - too little memory even for that
+        from machine import reset
 
-            reset()
-    except KeyboardInterrupt:  # a person is there: their resets are no crashes
-        errand("crash", "clear")
-        raise
-
-
-def _identify(app):
-    # A frame of its own: MicroPython keeps alive what a frame's stack ever held, 7 KB of code and config here.
-    config, store, link, backoff, is_first = errand("boot", "boot")
-    if is_first:
-        errand("enrol", "enrol", config, store, link, backoff).run()
-    credentials = store.credentials
-    store = None  # and its code
-    crashes = errand("crash", "begin")
-    config = errand("ready", "ready", app, config, link, crashes)  # what the loop needs of it
-    return errand("loop", "telemetry", link, credentials, is_first, backoff, *config)
+        reset()
 
 
 def errand(module, function, *args):
@@ -59,15 +46,11 @@ def errand(module, function, *args):
         return getattr(_load(module) or __import__(module, None, None, (function,)), function)(*args)
     finally:
         forget(module)
+        gc.collect()
 
 
 def forget(name):
     """Let go of a module by its full name; whoever still uses it keeps it alive."""
-    _drop(name)
-    gc.collect()
-
-
-def _drop(name):
     if sys.modules.pop(name, None):
         package, _, module = name.rpartition(".")
         if hasattr(sys.modules.get(package), module):
@@ -126,7 +109,7 @@ def _load(name):
     finally:
         package.__path__ = path
         vfs.umount("/_")
-        _drop(folder + dot + "module")
+        forget(folder + dot + "module")
 
 
 def log(*parts):
@@ -147,11 +130,12 @@ def feed():
     if watchdog:
         watchdog.feed()
     if step:
-        step()
+        step[0]()
 
 
 def pause(ms):
     """Sleep for `ms` milliseconds, feeding the watchdog."""
+    most = step[1] if step else 1000
     while ms > 0:
         time.sleep_ms(min(ms, most))
         ms -= most

@@ -9,7 +9,11 @@ _CONFIG = "config.json"
 
 
 def boot():
-    """Bring up the board: returns config, Store, Link, what backoff.draw() keeps, and whether this is a first boot."""
+    """Bring up the board.
+
+    Returns config, Store, Link, the arguments of wifi.join(), what backoff.draw() keeps, and whether this is a first
+    boot.
+    """
     log("firstboot on", errand("board", "model"))
     try:
         config = errand("config", "load", _CONFIG)
@@ -28,5 +32,6 @@ def boot():
     # The link has what it needs: 400 bytes less while the board provisions itself. A new dict, as none ever shrinks.
     used = "server tls coap watchdog".split()
     config = {name: config[name] for name in config if name.split(".")[0] not in used}
-    backoff = [config[name] for name in "retry.first retry.first retry.most".split()]
-    return config, store, link, backoff, store.state != _VERIFIED
+    names = "wifi.ssid wifi.password wifi.timeout retry.first retry.first retry.most".split()
+    values = [config[name] for name in names]
+    return config, store, link, values[:3], values[3:], store.state != _VERIFIED

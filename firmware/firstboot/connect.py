@@ -9,14 +9,13 @@ from . import errand, log
 
 def connect(loop):
     """Be connected, and have sent what an outage has left in the outbox of `loop` (a Telemetry)."""
-    if not loop.is_open:
+    if not loop.link.sock:
         errand("wifi", "join", *loop.wifi)
         loop.link.open(loop.credentials)
-        loop.is_open = True
         loop.denied = 0
         log("telemetry: connected")
     if loop.inbox:
         loop.inbox.open()
     if loop.outbox:
-        errand("drain", "drain", loop, *loop.keep[2:])
+        errand("drain", "drain", loop, *loop.rare[2:4])
     firstboot.step = None

@@ -78,7 +78,7 @@ def drain(loop, host, port):
     most = _BATCH
     try:
         while outbox.segments or outbox.waiting:
-            batch = _collect(outbox, 1 if loop.tries else most)
+            batch = _collect(outbox, 1 if outbox.tries else most)
             if batch.n:
                 try:
                     payload = batch.payload()
@@ -92,11 +92,13 @@ def drain(loop, host, port):
                     loop.backoff[0] = loop.backoff[1]
                 count += batch.n
             _done(outbox, batch)
-            loop.dropped += outbox.dropped
-            outbox.dropped = 0
+            if outbox.dropped:
+                loop.dropped += outbox.dropped
+                loop.news = loop.news or True
+                outbox.dropped = 0
             if batch.keys and (outbox.segments or outbox.waiting):
                 _rest(loop, batch.keys)
-                if loop.told != loop.trouble():
+                if loop.news or loop.inbox and loop.inbox.news:
                     report(loop)
                     _rest(loop, 1)
     except OSError:
@@ -108,7 +110,6 @@ def drain(loop, host, port):
     loop.outbox = None
     forget("firstboot.outbox")
     forget("firstboot.mend")
-    firstboot.most = 1000
     loop.link.topic = None  # the MQTT link's buffer may shrink again
 
 
@@ -128,19 +129,20 @@ def count(outbox):
 
 
 def _send(loop, batch, payload):
-    if loop.tries:
+    outbox = loop.outbox
+    if outbox.tries:
         # A server that restarts, or has a limit, ends the connection on this one too.
         loop.link.send(b"{}")
-    loop.tries += 1
-    if loop.tries > _POISON:
-        loop.dropped += 1
+    outbox.tries += 1
+    if outbox.tries > _POISON:
+        outbox.dropped += 1
         batch.n = 0
         log("telemetry: dropped a sample that the server would not take")
     else:
         loop.link.send(payload)
         feed()
-        loop.outbox.pace = loop.outbox.pace * 3 // 4
-    loop.tries = 0
+        outbox.pace = outbox.pace * 3 // 4
+    outbox.tries = 0
 
 
 def _rest(loop, keys):

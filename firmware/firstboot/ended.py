@@ -11,8 +11,16 @@ _ASKED = const(0x20)
 _CRASH = const(10000)  # ms between a crash and the reset, so that a person can read why
 
 
-def reset(error):
-    """The board's loop ended with `error`: hand the identity back to provisioning, or say what crashed; reset."""
+def end(loop, error):
+    """What runs on this board ended with `error`: hand the identity back to provisioning, or say what crashed; reset.
+
+    `loop`: the Telemetry, if it came to that. An error that is no Exception comes out: a person is there.
+    """
+    if loop:
+        errand("mend", "end", loop)
+    if not isinstance(error, Exception):
+        errand("crash", "clear")  # a person's resets are no crashes
+        raise error
     if isinstance(error, Denied):
         log("identity: revoked, provisioning anew")
         store = errand("store", "Store", errand("board", "slots"))

@@ -6,10 +6,9 @@ import os
 from . import errand, log, pause
 
 
-def enrol(config, store, link, backoff):
+def enrol(config, store, link, wifi, backoff):
     """A Provisioner whose run() gives `store` an identity that the server has accepted; the board is on the network."""
     log("identity: none that the server has accepted")
-    wifi = [config[name] for name in "wifi.ssid wifi.password wifi.timeout".split()]
     refused = config.pop("retry.refused")
     _network(wifi, backoff)
     # What only this errand needs does not stay in the config while the link needs the heap.

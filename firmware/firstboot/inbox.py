@@ -20,7 +20,8 @@ _TEXT = const(120)  # characters of an exception that the caller of an RPC is to
 class Inbox:
     """Hand RPC requests to `app.on_rpc(method, params)` and shared attributes to `app.on_attributes(dict)`.
 
-    The link's handler: called with topic and payload of each message. `errors`: how often the app has failed.
+    The link's handler: called with topic and payload of each message. `errors`: how often the app has failed; `news`:
+    whether the server has not been told of that yet.
     """
 
     def __init__(self, link, app):
@@ -28,6 +29,7 @@ class Inbox:
         self.on_rpc = getattr(app, "on_rpc", None)
         self.on_attributes = getattr(app, "on_attributes", None)
         self.asked = self.errors = 0
+        self.news = False
         self.request = self.reply = None
 
     def open(self):
@@ -86,6 +88,7 @@ class Inbox:
             return json.dumps(result).encode() if handler is self.on_rpc else None
         except Exception as e:  # noqa: BLE001 - the user's code may raise anything, and must not stop the board
             self.errors += 1
+            self.news = True
             log("app: a handler failed, number", self.errors)
             errand("trace", "trace", e)
             return json.dumps({"error": clean("%s: %s" % (type(e).__name__, e))[:_TEXT]}).encode()

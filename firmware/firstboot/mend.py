@@ -22,17 +22,15 @@ def lost(loop, error):
     if isinstance(error, Denied):
         log("telemetry: the server refuses this board:", error.args[0])
         loop.denied += 1
-        if loop.revoked == "provision" and loop.denied >= _REVOKED:
+        if loop.rare[4] == "provision" and loop.denied >= _REVOKED:
             raise error
     else:
         log("telemetry: connection lost:", error)
     loop.link.close()
-    loop.is_open = False
     if loop.sample is not None:
         _keep(loop, loop.sample, time.ticks_diff(time.ticks_ms(), loop.taken))
         loop.sample = None
-    firstboot.step = lambda: tick(loop)
-    firstboot.most = max(10, min(1000, loop.period))
+    firstboot.step = (lambda: tick(loop)), max(10, min(1000, loop.period))
     pause(errand("backoff", "draw", loop.backoff, os.urandom))
 
 
@@ -56,20 +54,22 @@ def tick(loop):
 def failed(loop, error):
     """read() raised `error`."""
     loop.errors += 1
+    loop.news = loop.news or True
     log("app: read() failed, number", loop.errors)
     errand("trace", "trace", error)
 
 
 def report(loop):
     """Tell the server what it does not know yet of this board's troubles."""
-    report = loop.notes or {}
+    report = loop.news if isinstance(loop.news, dict) else {}
     report["read_errors"] = loop.errors
     report["dropped_samples"] = loop.dropped + (loop.outbox.dropped if loop.outbox else 0)
     if loop.inbox:
         report["handler_errors"] = loop.inbox.errors
     loop.link.report(json.dumps(report).encode())
-    loop.told = loop.trouble()
-    loop.notes = None
+    loop.news = False
+    if loop.inbox:
+        loop.inbox.news = False
 
 
 def _keep(loop, payload, age):
@@ -77,8 +77,9 @@ def _keep(loop, payload, age):
         if not loop.outbox:
             from .outbox import Outbox  # by its name, as drain.py needs the same module
 
-            loop.outbox = Outbox(*loop.keep[:2])
+            loop.outbox = Outbox(*loop.rare[:2])
         loop.outbox.add(payload, age)
     except MemoryError:
         loop.dropped += 1
+        loop.news = loop.news or True
         log("outbox: no memory, dropped a sample")

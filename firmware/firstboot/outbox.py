@@ -48,6 +48,7 @@ class Outbox:
         self.limits = None  # limits.py's answer
         self.pace = 0  # ms between two batches, found out by being closed on
         self.has_asked = False  # for the time
+        self.tries = 0  # connections that ended on the sample which is the next
 
     def now(self):
         """Our own clock in ms: does not wrap, and goes on when the board's is set."""

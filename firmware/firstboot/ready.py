@@ -14,9 +14,7 @@ def ready(name, config, link, crashes):
     `name`: the module of the user's app. `crashes`: what crash.begin() has returned.
     """
     log("identity: verified")
-    # A string of up to ten letters is a name, which MicroPython keeps for ever; several in one text are none.
     is_safe, report, is_trial = crashes
-    wifi = [config[name] for name in "wifi.ssid wifi.password wifi.timeout".split()]
     notes = {"firstboot_version": __version__, "safe_mode": is_safe}
     if report:
         notes["crash"] = report
@@ -25,9 +23,13 @@ def ready(name, config, link, crashes):
         log("safe mode: the board crashed five times in a row; your app is tried again at the next power-up")
     app = _app(name)
     inbox = _inbox(app, link, config["transport"])
-    period, revoked, host, port = [config[name] for name in "period revoked ntp.host ntp.port".split()]
-    keep = (config["outbox.bytes"], _HOUR // config["outbox.writes_per_hour"], host, port)
-    return app, inbox, wifi, period, revoked, _outbox(keep), keep, notes, is_trial, config["ota.check"]
+    # A string of up to ten letters is a name, which MicroPython keeps for ever; several in one text are none.
+    budget, writes, host, port, revoked, period, ota = [
+        config[name]
+        for name in "outbox.bytes outbox.writes_per_hour ntp.host ntp.port revoked period ota.check".split()
+    ]
+    rare = budget, _HOUR // writes, host, port, revoked
+    return app, inbox, period, _outbox(rare), rare, notes, is_trial, ota
 
 
 def _app(name):
@@ -48,10 +50,10 @@ def _inbox(app, link, transport):
     return errand("inbox", "Inbox", link, app)
 
 
-def _outbox(keep):
+def _outbox(rare):
     # Only where an earlier boot has left something.
     for name in os.listdir():
         if name.startswith("outbox."):
             from .outbox import Outbox  # by its name, as drain.py needs the same module
 
-            return Outbox(*keep[:2])
+            return Outbox(*rare[:2])

@@ -5,43 +5,38 @@
 import gc
 import json
 import time
-from micropython import const
 
 from . import errand, feed, log
 from .link import Denied
 
-_TRIAL = const(60000)  # ms that a boot must live to be none of those that crash
-
 
 class Telemetry:
-    """Send what `app.read()` returns every `period` milliseconds, for ever. ready.py makes one, with its attributes."""
+    """Send what `app.read()` returns every `period` milliseconds, for ever. loop.py makes one, with its attributes.
+
+    `news`: whether there is trouble that the server has not been told of; before the first report a dict, what it is
+    told besides. `trial`: until when (ticks) a crash counts, or 0. A MicroPython object's attributes lie in a table
+    of 17 places, or of 23: one more would take 48 bytes.
+    """
 
     def run(self):
-        """Raises Denied when the server has refused the credentials often enough; returns never."""
-        try:
-            while True:
-                try:
-                    errand("connect", "connect", self)
-                    while True:
-                        self._sample()
-                        self.link.listen(max(0, self.left()), self.inbox)
-                except (Denied, OSError, MemoryError) as e:  # a server may send more than the heap holds
-                    errand("mend", "lost", self, e)
-        finally:
-            errand("mend", "end", self)
+        """Raises Denied when the server has refused the credentials often enough; returns never. mend.end() is next."""
+        while True:
+            try:
+                errand("connect", "connect", self)
+                while True:
+                    self._sample()
+                    self.link.listen(max(0, self.left()), self.inbox)
+            except (Denied, OSError, MemoryError) as e:  # a server may send more than the heap holds
+                errand("mend", "lost", self, e)
 
     def left(self):
         """Milliseconds until a sample is due."""
         return time.ticks_diff(self.due, time.ticks_ms())
 
-    def trouble(self):
-        """How much has gone wrong so far: what the server is told of when it changes."""
-        return self.errors + self.dropped + (self.inbox.errors if self.inbox else 0)
-
     def read(self):
         """The sample that is due (bytes), or None. The next one is due a period later; no burst follows a wait."""
-        if self.is_trial and time.ticks_diff(time.ticks_ms(), self.began) > _TRIAL:
-            self.is_trial = False
+        if self.trial and time.ticks_diff(time.ticks_ms(), self.trial) > 0:
+            self.trial = 0
             errand("crash", "clear")
         try:
             values = self.app.read()
@@ -68,8 +63,8 @@ class Telemetry:
             self.sample = None
             feed()
             self.backoff[0] = self.backoff[1]
-        is_first = self.told is None
-        if self.told != self.trouble():
+        is_first = isinstance(self.news, dict)
+        if self.news or self.inbox and self.inbox.news:
             errand("mend", "report", self)
         if is_first:
             log("telemetry: acknowledged; heap in use", gc.mem_alloc(), "bytes")

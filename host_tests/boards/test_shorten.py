@@ -59,11 +59,11 @@ def test_names_are_renamed_one_for_one():
 
 
 def test_a_function_keeps_its_meaning():
-    source = "def connect(loop, ms=5):\n    return [loop.is_open(x, end=ms) for x in loop.inbox if x != 'is_open']\n"
-    short = shorten.names()["is_open"]
+    source = "def connect(loop, ms=5):\n    return [loop.sample(x, end=ms) for x in loop.inbox if x != 'sample']\n"
+    short = shorten.names()["sample"]
     assert shorten.shorten(source).splitlines() == [
         "def connect(id, abs=5):",
-        f"    return [id.{short}(x, end=abs) for x in id.inbox if x != 'is_open']",
+        f"    return [id.{short}(x, end=abs) for x in id.inbox if x != 'sample']",
     ]
 
 

@@ -22,7 +22,6 @@ def board(monkeypatch, tmp_path):
     monkeypatch.setattr(firstboot, "_began", micro.time.ticks_ms())
     monkeypatch.setattr(firstboot, "watchdog", None)
     monkeypatch.setattr(firstboot, "step", None)
-    monkeypatch.setattr(firstboot, "most", 1000)
     modules = {name: module for name, module in sys.modules.items() if name.startswith("firstboot.")}
     yield tmp_path
     sys.modules.update(modules)  # errands forget what they needed

@@ -148,12 +148,12 @@ def _poison_for_ever(patch):
 
 def _any_close_is_poison(patch):
     def send(loop, batch, payload):
-        loop.tries += 1
-        if loop.tries > drain._POISON:
-            loop.dropped += 1
+        loop.outbox.tries += 1
+        if loop.outbox.tries > drain._POISON:
+            loop.outbox.dropped += 1
         else:
             loop.link.send(payload)
-        loop.tries = 0
+        loop.outbox.tries = 0
 
     patch.setattr(drain, "_send", send)
 
@@ -232,7 +232,6 @@ def test_a_naive_variant_is_noticed(naive, test, given, monkeypatch, capsys):
             test(**wanted)
     finally:
         firstboot.step = None
-        firstboot.most = 1000
 
 
 def _keep_modules(patch):

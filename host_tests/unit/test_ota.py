@@ -188,7 +188,7 @@ class Link:
         self.fails_at = fails_at
         self.asked = []
         self.sent = []
-        self.inbox = []
+        self.inbox = ()
         self.out = bytearray()
         self.head = bytearray(2)
         self.most = 4096
@@ -211,8 +211,11 @@ class Link:
     def publish(self, topic, payload):
         self.keys = json.loads(payload)["sharedKeys"].split(",")
         answer = {name: value for name, value in self.attributes.items() if name in self.keys}
-        self.inbox.append((b"something", b"else"))
-        self.inbox.append((b"v1/devices/me/attributes/response/2", json.dumps({"shared": answer}).encode()))
+        self._comes(b"something", b"else")
+        self._comes(b"v1/devices/me/attributes/response/2", json.dumps({"shared": answer}).encode())
+
+    def _comes(self, topic, payload):
+        self.inbox += ((topic, payload),)
 
     def _asked(self, topic, payload):
         n = int(topic.rpartition(b"/")[2])
@@ -244,7 +247,7 @@ class Link:
         self.sent.append(json.loads(payload))
 
     def listen(self, ms, handler):
-        self.inbox.clear()
+        self.inbox = ()
 
     def close(self):
         self.is_closed = True
@@ -317,9 +320,8 @@ def test_what_can_not_be_taken_is_refused_once(more, says):
 @pytest.mark.parametrize("shared", [None, [], 5, {"sw_title": 7, "sw_version": True}])
 def test_garbage_for_attributes(shared):
     link = Link({})
-    link.publish = lambda topic, payload: link.inbox.append(
-        (b"v1/devices/me/attributes/response/2", json.dumps({"shared": shared}).encode())
-    )
+    answer = json.dumps({"shared": shared}).encode()
+    link.publish = lambda topic, payload: link._comes(b"v1/devices/me/attributes/response/2", answer)
     assert find.find(loop(link)) is None
 
 

@@ -74,7 +74,8 @@ class Loop:
         self.clock = clock
         self.link = self
         self.inbox = None
-        self.tries = self.dropped = self.told = 0
+        self.dropped = 0
+        self.news = False
         self.backoff = [1, 1, 1]
         self.fails = fails
         self.payloads = []
@@ -123,11 +124,8 @@ class Loop:
     def tick(self):
         self.ticks()
 
-    def trouble(self):
-        return self.dropped
-
     def report(self):
-        self.told = self.dropped
+        self.news = False
 
 
 def fill(box, clock, count, first=0, step=MINUTE, size=0):
@@ -590,7 +588,7 @@ def test_a_server_that_closes_gets_one_sample_at_a_time_behind_an_empty_one(cloc
     loop = Loop(box, clock)
     said = []
     loop.send = said.append
-    loop.tries = 1
+    box.tries = 1
     loop.run()
     assert said[0] == b"{}" and json.loads(said[1])["values"] == {"n": 0}
     assert isinstance(json.loads(said[2]), list)  # back to batches

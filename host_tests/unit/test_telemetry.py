@@ -8,14 +8,14 @@ from types import SimpleNamespace
 import firstboot
 import micro
 import pytest
-from firstboot import crash, drain, outbox
+from firstboot import crash, drain, ended, mend, outbox
 from firstboot.link import Denied, LinkError
 from firstboot.loop import telemetry
 
 from .fakes import OWN, Stop
 
 NOTES = {"firstboot_version": "1.2.3", "safe_mode": False}
-KEEP = (65536, 60_000, "127.0.0.1", 1)
+RARE = (65536, 60_000, "127.0.0.1", 1, "provision")
 EPOCH = 1_800_000_000  # seconds since 1970 when a test's clock starts
 
 
@@ -47,7 +47,6 @@ def clock(monkeypatch):
     Link.clock = Clock(monkeypatch)
     yield Link.clock
     firstboot.step = None
-    firstboot.most = 1000
 
 
 class Link:
@@ -68,6 +67,7 @@ class Link:
     def open(self, credentials):
         assert credentials == OWN
         self._step("open")
+        self.sock = True
 
     def send(self, payload):
         assert isinstance(payload, bytes)
@@ -93,6 +93,7 @@ class Link:
 
     def close(self):
         self.steps.append("close")
+        self.sock = None
 
     def _step(self, verb):
         self.steps.append(verb)
@@ -108,19 +109,18 @@ def counter():
     return SimpleNamespace(read=lambda: {"n": next(numbers)})
 
 
-def loop(link, app=None, is_open=True, period=60, revoked="provision", keep=KEEP, outbox=None, is_trial=False):
+def loop(link, app=None, is_open=True, period=60, rare=RARE, outbox=None, is_trial=False):
+    link.sock = is_open or None
     return telemetry(
         link,
         OWN,
-        is_open,
+        (None, "", 1),
         [2, 2, 300],
         app or counter(),
         None,
-        (None, "", 1),
         period,
-        revoked,
         outbox,
-        keep,
+        rare,
         dict(NOTES),
         is_trial,
         0,
@@ -129,8 +129,12 @@ def loop(link, app=None, is_open=True, period=60, revoked="provision", keep=KEEP
 
 def run(link, *args, **more):
     """Run the loop to its end (Stop); what else ends it comes out."""
-    with pytest.raises(Stop):
-        loop(link, *args, **more).run()
+    one = loop(link, *args, **more)
+    try:
+        with pytest.raises(Stop):
+            one.run()
+    finally:
+        mend.end(one)
 
 
 def test_a_sample_every_period(clock):
@@ -364,7 +368,7 @@ def test_five_refusals_in_a_row_revoke_the_identity(clock):
 def test_what_waits_in_memory_is_written_before_the_loop_ends():
     link = Link(("open", "always", Denied("CONNACK code 5")))
     with pytest.raises(Denied):
-        run(link, is_open=False, period=10, keep=(65536, 3_600_000, "127.0.0.1", 1))
+        run(link, is_open=False, period=10, rare=(65536, 3_600_000, "127.0.0.1", 1, "provision"))
     box = outbox.Outbox(65536, 60_000)
     assert drain.count(box)[0] == 4
 
@@ -379,7 +383,7 @@ def test_fewer_refusals_do_not():
 
 def test_revoked_wait_tries_on():
     link = Link(*[("open", n, Denied("CONNACK code 5")) for n in range(1, 20)], rounds=2)
-    run(link, is_open=False, revoked="wait")
+    run(link, is_open=False, rare=(*RARE[:4], "wait"))
     assert link.sent[0] == {"n": 0}
 
 
@@ -394,7 +398,7 @@ def test_after_an_outage_nothing_of_it_stays():
     one = loop(link)
     with pytest.raises(Stop):
         one.run()
-    assert one.outbox is None and firstboot.step is None and firstboot.most == 1000
+    assert one.outbox is None and firstboot.step is None
     assert "firstboot.outbox" not in sys.modules and "firstboot.drain" not in sys.modules
     assert link.topic is None
     assert not os.listdir()
@@ -406,6 +410,19 @@ def test_a_keyboard_interrupt_ends_the_loop():
 
     with pytest.raises(KeyboardInterrupt):
         loop(Link(), SimpleNamespace(read=read)).run()
+
+
+def test_a_person_at_the_console_is_no_crash_and_costs_no_sample():
+    crash._write(3, None)
+    one = loop(Link(("send", 1, LinkError("closed")), ("open", 1, Stop())), is_trial=True)
+    with pytest.raises(Stop):
+        one.run()
+    one.outbox.add(b'{"n":1}')
+    assert one.outbox.waiting
+    with pytest.raises(KeyboardInterrupt):
+        ended.end(one, KeyboardInterrupt())
+    assert crash._read()[0] == 0
+    assert drain.count(outbox.Outbox(65536, 60_000))[0] == 2
 
 
 def test_without_memory_for_an_outbox_samples_are_counted_as_dropped(monkeypatch):

@@ -7,6 +7,7 @@
 #   report(payload)           the same for client attributes
 #   listen(ms, handler)       wait, keep the connection alive, hand over what the server sends
 #   close()                   never raises
+# and `sock`, None while it is closed.
 # Every verb ends within its deadline, raises Denied or OSError, and leaves the link closed when it raises.
 #
 # What the three share is here: a module less for the loop to hold.
@@ -38,7 +39,7 @@ class Wire:
     middle of a packet or of a TLS handshake, counts against that one deadline.
     """
 
-    tls = identity = None  # what link/tls.py needs, and the credentials whose certificate it presents
+    identity = None  # the credentials whose certificate link/tls.py presents
 
     def within(self, ms):
         """Everything up to the next call of within() must end in `ms` milliseconds."""

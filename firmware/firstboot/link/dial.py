@@ -17,8 +17,7 @@ def prepare(wire, config):
     wire.port = config["server.port"]
     wire.timeout = int(config["server.timeout"] * 1000)  # ms that a verb of the link may take
     wire.most = config["server.frame"]  # bytes
-    if config["tls.enabled"]:
-        wire.tls = errand("link.tls", "settings", config)
+    wire.tls = errand("link.tls", "settings", config) if config["tls.enabled"] else None
     wire.sock = None
     wire.poll = select.poll()
 

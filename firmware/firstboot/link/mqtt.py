@@ -22,7 +22,7 @@ class Link(Wire):
         errand("link.dial", "prepare", self, config)
         self.keepalive = config["server.keepalive"]
         self.head = bytearray(2)
-        self.inbox = []
+        self.inbox = ()
         self.topic = None
         self.pid = 0
 
@@ -59,7 +59,8 @@ class Link(Wire):
         beat = self.keepalive * 1000 // 3 or _NEVER
         while True:
             while self.inbox:
-                message = self.inbox.pop(0)
+                message = self.inbox[0]
+                self.inbox = self.inbox[1:]
                 if handler:
                     handler(*message)
             now = time.ticks_ms()

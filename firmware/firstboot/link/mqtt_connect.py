@@ -25,7 +25,7 @@ def ask(link, packet, request):
         for topic, payload in link.inbox:
             if topic == b"/provision/response":
                 # Neither request nor answer stay in memory while the credentials are written.
-                link.inbox.clear()
+                link.inbox = ()
                 link.topic = link.out = None
                 return payload
 
@@ -40,7 +40,7 @@ def login(link, packet):
 
 def _connect(link, packet):
     link.close()
-    link.inbox.clear()
+    link.inbox = ()
     link.topic = None
     link.pinged = False
     link.within(link.timeout)

@@ -71,4 +71,4 @@ def _received(link, qos, body):
         raise LinkError("a malformed packet or too many of them from the server")
     if qos:
         link.write(b"\x40\x02" + body[i:j], 0, 4)
-    link.inbox.append((bytes(body[2:i]), bytes(body[j:])))
+    link.inbox += ((bytes(body[2:i]), bytes(body[j:])),)

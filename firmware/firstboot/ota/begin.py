@@ -3,6 +3,7 @@
 # An errand of boot.py; state.py tells what is in update.json.
 
 import sys
+import time
 from micropython import const
 
 from .. import errand, log
@@ -23,6 +24,7 @@ class Updates:
     """
 
     def __init__(self, every, transport, trial):
+        self.began = time.ticks_ms()
         self.every = every
         self.transport = transport
         self.trial = trial

@@ -17,7 +17,7 @@ class Telemetry(_Telemetry):
 
     def left(self):
         """Milliseconds until a sample is due. Resets the board when a package on trial had its time."""
-        if self.ota.trial and time.ticks_diff(time.ticks_ms(), self.began) > _TRIAL:
+        if self.ota.trial and time.ticks_diff(time.ticks_ms(), self.ota.began) > _TRIAL:
             errand("ota.trial", "restart", self)
         return super().left()
 

@@ -15,7 +15,7 @@ def attributes(link, keys):
         for i in range(len(link.inbox)):
             topic, payload = link.inbox[i]
             if topic == _ANSWER:
-                del link.inbox[i]  # others stay there, for listen()
+                link.inbox = link.inbox[:i] + link.inbox[i + 1 :]  # others stay there, for listen()
                 try:
                     return json.loads(payload).get("shared") or {}
                 except (ValueError, AttributeError):

@@ -111,7 +111,10 @@ def _hands_every_datagram_on():
 def _believes_any_length():
     from firstboot.link import mqtt_packet
 
-    mqtt_packet._received = lambda link, qos, body: link.inbox.append((body[2 : 2 + body[1]], body[2 + body[1] + 2 :]))
+    def received(link, qos, body):
+        link.inbox += ((body[2 : 2 + body[1]], body[2 + body[1] + 2 :]),)
+
+    mqtt_packet._received = received
 
 
 def _believes_any_status():

@@ -222,10 +222,10 @@ def asks(kind):
     return target
 
 
-def make_loop(link, is_open, config):
+def make_loop(link, config):
     """The telemetry loop as a boot makes it."""
     parts = errand("ready", "ready", "hostile_app", config, link, errand("crash", "begin"))
-    return errand("loop", "telemetry", link, Known.credentials, is_open, [1, 1, 1], *parts)
+    return errand("loop", "telemetry", link, Known.credentials, (None, None, 1), [1, 1, 1], *parts)
 
 
 def loops(kind):
@@ -237,7 +237,7 @@ def loops(kind):
     def target(data):
         sock.data, sock.at = data, 0
         try:
-            make_loop(link, False, config).run()
+            make_loop(link, config).run()
         except (Stop, Denied):
             pass
         link.close()
@@ -406,7 +406,7 @@ class Drains:
 
         if data is not None:
             self.prepare(data)
-        loop = make_loop(self.far, True, self.config)
+        loop = make_loop(self.far, self.config)
         loop.inbox = None
         loop.left = lambda: 1000  # nothing is sampled meanwhile
         loop.outbox = Outbox(65536, 0)
@@ -486,7 +486,7 @@ def chunks():
     def target(data):
         sock.data, sock.at = data, 0
         link.sock = sock
-        link.inbox.clear()
+        link.inbox = ()
         try:
             source = errand("ota.mqtt_chunks", "Source", link, ("sw",), bytearray(512))
             for n in range(9):
