@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from said import error, good
 from typer.testing import CliRunner
 
 from tools import boards, cli
@@ -43,16 +44,6 @@ def run(server, tmp_path, monkeypatch):
         return CliRunner().invoke(cli.app, list(args), **more)
 
     return run
-
-
-def good(said):
-    assert said.exit_code == 0, said.output
-    return json.loads(said.stdout)
-
-
-def error(said):
-    assert said.exit_code == 1, said.output
-    return json.loads(said.stdout)["error"]
 
 
 def write_config(port=1883, **more):

@@ -1,11 +1,11 @@
 """`firstboot update`: packages of the user's app, and their way to the stand-in through ThingsBoard's own client."""
 
 import io
-import json
 import tarfile
 from pathlib import Path
 
 import pytest
+from said import error, good
 from typer.testing import CliRunner
 
 from tools import cli
@@ -58,16 +58,6 @@ def package(run, folder):
     (folder / "app.py").write_text(APP)
     good(run("pack", "app.py", "--json"))
     return "update.tar"
-
-
-def good(said):
-    assert said.exit_code == 0, said.output
-    return json.loads(said.stdout)
-
-
-def error(said):
-    assert said.exit_code == 1, said.output
-    return json.loads(said.stdout)["error"]
 
 
 def push(at, file, version="1", *more, title="app", profile="boards"):

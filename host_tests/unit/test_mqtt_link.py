@@ -1,5 +1,6 @@
 """The MQTT link against a server that is scripted byte by byte."""
 
+import contextlib
 import time
 
 import micro
@@ -25,6 +26,17 @@ def opened(port, **changes):
     made = link(port, **changes)
     made.open(OWN)
     return made
+
+
+@contextlib.contextmanager
+def fails(script, made=link, *, error=LinkError, match=None, least=0, most=TIMEOUT + SLACK, **changes):
+    """A link to a peer with this script: what is done with it raises `error`, after `least` to `most` seconds."""
+    with Peer(script) as peer:
+        one = made(peer.port, **changes)
+        with pytest.raises(error, match=match), Stopwatch() as watch:
+            yield one
+        assert least <= watch.seconds < most
+        one.close()
 
 
 def accept(session):
@@ -98,12 +110,8 @@ def test_a_server_that_closes_without_an_answer(puback):
         if puback:
             session.puback(packet_id)
 
-    with Peer(script) as peer:
-        provisioning = link(peer.port)
-        with pytest.raises(OSError), Stopwatch() as watch:
-            provisioning.ask(b"the request")
-        assert watch.seconds < TIMEOUT
-        provisioning.close()
+    with fails(script, error=OSError, most=TIMEOUT) as provisioning:
+        provisioning.ask(b"the request")
 
 
 def test_a_server_that_never_answers():
@@ -111,12 +119,8 @@ def test_a_server_that_never_answers():
         session.puback(asked(session))
         session.wait_closed()
 
-    with Peer(script) as peer:
-        provisioning = link(peer.port)
-        with pytest.raises(LinkError), Stopwatch() as watch:
-            provisioning.ask(b"the request")
-        assert watch.seconds < TIMEOUT + SLACK
-        provisioning.close()
+    with fails(script) as provisioning:
+        provisioning.ask(b"the request")
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 20, -1])
@@ -126,12 +130,8 @@ def test_a_stall_in_the_middle_of_a_packet_ends_at_the_deadline(size):
         session.send(publish(RESPONSE, b"x" * 200, 1)[:size])
         session.wait_closed()
 
-    with Peer(script) as peer:
-        provisioning = link(peer.port)
-        with pytest.raises(LinkError), Stopwatch() as watch:
-            provisioning.ask(b"the request")
-        assert TIMEOUT - 0.1 < watch.seconds < TIMEOUT + SLACK
-        provisioning.close()
+    with fails(script, least=TIMEOUT - 0.1) as provisioning:
+        provisioning.ask(b"the request")
 
 
 def test_bytes_that_drip_do_not_move_the_deadline():
@@ -144,12 +144,8 @@ def test_bytes_that_drip_do_not_move_the_deadline():
         except OSError:
             pass  # the board has hung up
 
-    with Peer(script) as peer:
-        provisioning = link(peer.port)
-        with pytest.raises(LinkError), Stopwatch() as watch:
-            provisioning.ask(b"the request")
-        assert watch.seconds < TIMEOUT + SLACK
-        provisioning.close()
+    with fails(script) as provisioning:
+        provisioning.ask(b"the request")
 
 
 def test_a_frame_larger_than_allowed_is_refused_unread():
@@ -158,12 +154,8 @@ def test_a_frame_larger_than_allowed_is_refused_unread():
         session.send(publish(RESPONSE, bytes(5000), 1)[:10])
         session.wait_closed()
 
-    with Peer(script) as peer:
-        provisioning = link(peer.port, server__frame=4096)
-        with pytest.raises(LinkError, match=r"server\.frame"), Stopwatch() as watch:
-            provisioning.ask(b"the request")
-        assert watch.seconds < TIMEOUT
-        provisioning.close()
+    with fails(script, match=r"server\.frame", most=TIMEOUT, server__frame=4096) as provisioning:
+        provisioning.ask(b"the request")
 
 
 BROKEN = {
@@ -183,12 +175,8 @@ def test_a_malformed_packet_is_an_oserror(data):
         session.send(data)
         session.wait_closed()
 
-    with Peer(script) as peer:
-        provisioning = link(peer.port)
-        with pytest.raises(OSError), Stopwatch() as watch:
-            provisioning.ask(b"the request")
-        assert watch.seconds < TIMEOUT + SLACK
-        provisioning.close()
+    with fails(script, error=OSError) as provisioning:
+        provisioning.ask(b"the request")
 
 
 # Connecting
@@ -260,12 +248,8 @@ def test_a_server_that_wants_tls():
 
 
 def test_a_server_that_is_silent():
-    with Peer(lambda session: session.wait_closed()) as peer:
-        device = link(peer.port)
-        with pytest.raises(LinkError), Stopwatch() as watch:
-            device.open(OWN)
-        assert watch.seconds < TIMEOUT + SLACK
-        device.close()
+    with fails(lambda session: session.wait_closed()) as device:
+        device.open(OWN)
 
 
 def test_a_closed_port():
@@ -422,12 +406,8 @@ def test_no_puback_ends_at_the_deadline(reply):
         session.send(reply)
         session.wait_closed()
 
-    with Peer(script) as peer:
-        device = opened(peer.port)
-        with pytest.raises(LinkError), Stopwatch() as watch:
-            device.send(b"{}")
-        assert TIMEOUT - 0.1 < watch.seconds < TIMEOUT + SLACK
-        device.close()
+    with fails(script, opened, least=TIMEOUT - 0.1) as device:
+        device.send(b"{}")
 
 
 def test_a_server_that_closes_on_a_publish():
@@ -435,12 +415,8 @@ def test_a_server_that_closes_on_a_publish():
         session.connect()
         session.published()
 
-    with Peer(script) as peer:
-        device = opened(peer.port)
-        with pytest.raises(OSError), Stopwatch() as watch:
-            device.send(b"{}")
-        assert watch.seconds < TIMEOUT
-        device.close()
+    with fails(script, opened, error=OSError, most=TIMEOUT) as device:
+        device.send(b"{}")
 
 
 def test_a_server_that_stops_reading_ends_at_the_deadline():
@@ -562,12 +538,8 @@ def test_listen_takes_its_time():
 
 
 def test_listen_tells_a_closed_connection():
-    with Peer(lambda session: session.connect()) as peer:
-        device = opened(peer.port)
-        with pytest.raises(OSError), Stopwatch() as watch:
-            device.listen(5000)
-        assert watch.seconds < 1
-        device.close()
+    with fails(lambda session: session.connect(), opened, error=OSError, most=1) as device:
+        device.listen(5000)
 
 
 def test_a_stall_in_a_message_ends_at_the_deadline():
@@ -576,12 +548,8 @@ def test_a_stall_in_a_message_ends_at_the_deadline():
         session.send(publish(b"a", b"12345")[:-1])
         session.wait_closed()
 
-    with Peer(script) as peer:
-        device = opened(peer.port)
-        with pytest.raises(LinkError), Stopwatch() as watch:
-            device.listen(5000)
-        assert watch.seconds < TIMEOUT + SLACK
-        device.close()
+    with fails(script, opened) as device:
+        device.listen(5000)
 
 
 def test_the_connection_is_kept_alive_and_found_dead():
