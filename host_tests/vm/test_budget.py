@@ -14,6 +14,13 @@ def test_heap():
     assert budget.over(found) == []
 
 
+def test_heap_frozen():
+    found = figures.heap_frozen()
+    if not found:
+        pytest.skip("here no MicroPython can be built with firstboot frozen in")
+    assert budget.over(found) == []
+
+
 def test_sizes():
     assert budget.over(figures.sizes()) == []
 
