@@ -63,6 +63,7 @@ def never():
     import firstboot.ota.state as module
     import firstboot.ota.tar as module
     import firstboot.ota.trial as module
+    import firstboot.ota.updates as module
     import firstboot.outbox as module
     import firstboot.provision as module
     import firstboot.ready as module

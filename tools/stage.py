@@ -111,7 +111,8 @@ class Stage:
         # That many of the firmware's, or fewer, does MicroPython hold; a test counts them.
         if self.frozen:
             return 140 if self.transport == "coap" else 20  # microCoAPy is not frozen in
-        return 300 if self.transport == "coap" or self.transport == "mqtt" and self.tls else 140
+        is_large = self.tls or self.more.get("ota", {}).get("check")
+        return 300 if self.transport == "coap" or self.transport == "mqtt" and is_large else 140
 
     def _firmware(self, strip: bool) -> dict[str, bytes]:
         if strip not in self._laid:

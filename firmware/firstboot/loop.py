@@ -16,7 +16,7 @@ def telemetry(link, credentials, wifi, backoff, app, inbox, period, outbox, rare
     earlier boot could not send, or None. `rare`: what mend.py needs: the arguments of Outbox(), those of drain() after
     the loop, and "provision", which ends the loop when the credentials are refused, or "wait", which tries on.
     `notes`: more attributes for the first report. `is_trial`: whether a crash in the first minute counts. `ota`:
-    ota/begin.py's Updates, or 0.
+    an Updates, or 0.
     """
     loop = errand("ota.loop" if ota else "telemetry", "Telemetry")
     if ota:

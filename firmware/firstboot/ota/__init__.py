@@ -6,5 +6,5 @@
 #   find.py     is there something new (look.py)?
 #   bring.py    is there room (room.py)? Download it (fetch.py) into files.py or chip.py; check it (install.py,
 #               digest.py), unpack it (tar.py) or switch to it (partition.py), restart
-#   begin.py    which app a boot begins with; state.py has what is remembered
+#   begin.py    which app a boot begins with; state.py has what is remembered, updates.py what the loop keeps in mind
 #   mqtt.py, http.py, coap.py, and *_chunks.py: what is asked of the server; news.py has what it is told

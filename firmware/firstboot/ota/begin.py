@@ -3,7 +3,6 @@
 # An errand of boot.py; state.py tells what is in update.json.
 
 import sys
-import time
 from micropython import const
 
 from .. import errand, log
@@ -15,21 +14,6 @@ _KIND = const(0)  # where in a trial they are
 _PLACE = const(4)
 _TRIES = const(6)
 _WHY = const(7)
-
-
-class Updates:
-    """What loop.py needs: `every` ms to look, over which `transport`, when next (`look`; 0: now), the kind on `trial`.
-
-    `is_told`: whether the server has heard what runs since the boot.
-    """
-
-    def __init__(self, every, transport, trial):
-        self.began = time.ticks_ms()
-        self.every = every
-        self.transport = transport
-        self.trial = trial
-        self.look = 0
-        self.is_told = False
 
 
 def begin(config):
@@ -47,7 +31,8 @@ def begin(config):
         slot = trial[_PLACE]
     if slot is not None:
         sys.path.insert(0, _FOLDER % slot)
-    return Updates(int(config["ota.check"] * 1000), config["transport"], trial and trial[_KIND])
+    every = int(config["ota.check"] * 1000)
+    return errand("ota.updates", "Updates", every, config["transport"], trial and trial[_KIND])
 
 
 def _is_over(trial):

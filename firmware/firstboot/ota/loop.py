@@ -13,7 +13,7 @@ _FAILURES = const(3)  # of read(), after which a package on trial is no good
 
 
 class Telemetry(_Telemetry):
-    """telemetry.py's, with `ota`: begin.py's Updates. It looks for updates when a sample was sent and it is time."""
+    """telemetry.py's, with `ota`: an Updates. It looks for updates when a sample was sent and it is time."""
 
     def left(self):
         """Milliseconds until a sample is due. Resets the board when a package on trial had its time."""
