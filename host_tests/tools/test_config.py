@@ -161,7 +161,7 @@ def test_fields_in_one_word_survive(run):
     [
         (None, "there is no config.json"),
         ("{", "line 1"),
-        ('{\n"a": 1,\n}', "line 3"),
+        ('{\n"a": 1\n"b": 2}', "line 3"),
         ("[]", "must be an object"),
         (b"\xff", "not JSON"),
         ("[" * 100000, "not JSON"),
