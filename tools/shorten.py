@@ -14,6 +14,7 @@ import ast
 import functools
 import re
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,6 +60,13 @@ _ROM = (Path(__file__).parent / "rom_names.txt").read_text().split()
 # Variables that hold an object of ours, whoever sets its attributes.
 _OURS = ("self", "link", "loop", "wire")
 _PARAMETERS = 24  # of _ROM: no function has more
+# CPython 3.11 counts the depth of all threads' ast.parse() in one place, and raises SystemError when they meet.
+_parsing = threading.Lock()
+
+
+def _parse(source: str) -> ast.Module:
+    with _parsing:
+        return ast.parse(source)
 
 
 @functools.cache
@@ -69,8 +77,8 @@ def names() -> dict[str, str]:
     used: set[str] = set()
     libraries = {"mqtt_hello": [umqtt_simple()], "coap": sorted((SHIMS / "microcoapy").glob("*.py"))}
     for user, library in libraries.items():
-        theirs = {name for path in library for name in identifiers(ast.parse(path.read_text()))}
-        taken |= theirs & set(identifiers(ast.parse((FIRMWARE / f"firstboot/link/{user}.py").read_text())))
+        theirs = {name for path in library for name in identifiers(_parse(path.read_text()))}
+        taken |= theirs & set(identifiers(_parse((FIRMWARE / f"firstboot/link/{user}.py").read_text())))
     always: Counter[str] = Counter()
     for path, tree in zip(_paths(), _trees(), strict=True):
         if is_core(path.relative_to(FIRMWARE / "firstboot").as_posix()):
@@ -87,7 +95,7 @@ def names() -> dict[str, str]:
 @functools.cache  # each virtual board that is made asks for all of them
 def shorten(source: str) -> str:
     """The source of one of the package's modules, with the names of a release and without comments."""
-    return ast.unparse(_Short().visit(ast.parse(source)))
+    return ast.unparse(_Short().visit(_parse(source)))
 
 
 def long_names(line: str) -> str:
@@ -133,7 +141,7 @@ def _paths() -> list[Path]:
 
 @functools.cache
 def _trees() -> list[ast.Module]:
-    return [ast.parse(path.read_text()) for path in _paths()]
+    return [_parse(path.read_text()) for path in _paths()]
 
 
 @functools.cache
