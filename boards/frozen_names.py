@@ -17,6 +17,7 @@ def never():
     import firstboot.clock as module
     import firstboot.codec as module
     import firstboot.config as module
+    import firstboot.config_wait as module
     import firstboot.connect as module
     import firstboot.crash as module
     import firstboot.drain as module
@@ -72,7 +73,6 @@ def never():
     import firstboot.safe as module
     import firstboot.secrets as module
     import firstboot.selftest as module
-    import firstboot.setup as module
     import firstboot.store as module
     import firstboot.telemetry as module
     import firstboot.trace as module

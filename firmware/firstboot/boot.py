@@ -18,7 +18,7 @@ def boot():
     try:
         config = errand("config", "load", _CONFIG)
     except ValueError as e:
-        errand("setup", "wait", _CONFIG, e)
+        errand("config_wait", "wait", _CONFIG, e)
     secret = ("wifi.password", "provision.key", "provision.secret", "provision.fleet_secret")
     errand("secrets", "hide", [config[name] for name in secret])
     store = errand("store", "Store", errand("board", "start", config["watchdog"]))
@@ -28,7 +28,7 @@ def boot():
         if config["ota.check"]:
             config["ota.check"] = errand("ota.begin", "begin", config)
     except ImportError as e:  # a slice that was left out, or microCoAPy
-        errand("setup", "wait", _CONFIG, ValueError(_CONFIG, "needs more than is on this board: %s" % e))
+        errand("config_wait", "wait", _CONFIG, ValueError(_CONFIG, "needs more than is on this board: %s" % e))
     # The link has what it needs: 400 bytes less while the board provisions itself. A new dict, as none ever shrinks.
     used = "server tls coap watchdog".split()
     config = {name: config[name] for name in config if name.split(".")[0] not in used}

@@ -5,7 +5,7 @@ import machine
 import micro
 import network
 import pytest
-from firstboot import board, setup
+from firstboot import board, config_wait
 
 from .peer import Stopwatch
 
@@ -67,13 +67,13 @@ def test_feeding_without_a_watchdog_does_nothing():
 
 def test_blink(monkeypatch):
     monkeypatch.setattr(micro.time, "sleep_ms", lambda ms: None)
-    setup.blink(3)
+    config_wait.blink(3)
     assert machine.flashes == 3
 
 
 def test_a_board_without_an_led_stays_dark(monkeypatch):
     machine.start(leds=())
-    setup.blink(3)
+    config_wait.blink(3)
     assert machine.flashes == 0
 
 
