@@ -87,6 +87,8 @@ class Partition:
             return 0
 
     def set_boot(self):
+        if not _app:
+            raise OSError(_ENOENT)  # esp_ota_set_boot_partition() finds no otadata to write it to
         magic = bytearray(1)
         self.readblocks(0, magic)
         if magic[0] != _MAGIC:
