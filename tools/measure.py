@@ -16,7 +16,7 @@ _MOST = 96 * 1024
 _FAILED = re.compile(r"MemoryError|memory allocation failed|more than the memory holds|next try in")
 _ACKNOWLEDGED = re.compile(r"telemetry: acknowledged; heap in use (\d+) bytes")
 # Bytes of a port's pools for up to so many names; the virtual board has a larger one open, see device/names.py.
-_POOLS = {20: 176, 60: 480, 140: 1072, 300: 2224}
+POOLS = {20: 176, 60: 480, 140: 1072, 300: 2224}
 _TABLES = 40000 / 39040  # of a heap's size over what is left of it beside the collector's tables
 _EMPTY = {"/main.py": b""}
 
@@ -48,7 +48,7 @@ def heap(stage: Stage, told: Callable[[str], None] = lambda _: None, *, second: 
 
 def held(stage: Stage) -> int:
     """Bytes that the virtual board holds with an empty main.py, but for the pools that a port has for names."""
-    return int(_idle(stage, _ROOMY).event("idle")[0]) - _POOLS[stage.names]
+    return int(_idle(stage, _ROOMY).event("idle")[0]) - POOLS[stage.names]
 
 
 def _idle(stage: Stage, size: int) -> Run:

@@ -236,10 +236,12 @@ def loops(kind):
 
     def target(data):
         sock.data, sock.at = data, 0
+        loop = make_loop(link, config)
         try:
-            make_loop(link, config).run()
+            loop.run()
         except (Stop, Denied):
             pass
+        errand("mend", "end", loop)
         link.close()
 
     return target
