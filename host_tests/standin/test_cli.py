@@ -96,6 +96,13 @@ def test_a_session(tmp_path):
     assert "-token" not in out
 
 
+def test_a_reader_of_its_lines_may_go_away():
+    with Program(*PORTS, "--key=k", "--secret=s") as program:
+        program.process.stdout.close()
+        for number in range(3):
+            assert provision(f"http://127.0.0.1:{program.ports()[1]}/api/v1/provision", f"board-{number}") == "SUCCESS"
+
+
 def test_json_lines_and_a_database_that_is_kept(tmp_path):
     database = tmp_path / "standin.db"
     for strategy_outcome in ("SUCCESS", "FAILURE"):  # the second run knows the device

@@ -89,6 +89,18 @@ def test_ctrl_c_powers_off(tmp_path):
     assert not os.path.exists(f"{image}.tty")
 
 
+def test_it_ends_when_nobody_reads_the_log(tmp_path):
+    (tmp_path / "main.py").write_text("import time\nwhile True:\n    print('up')\n    time.sleep(0.02)\n")
+    image = tmp_path / "flash"
+    vboard("put", image, tmp_path / "main.py")
+    command = [sys.executable, "-m", "tools.vboard", "run", str(image)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        process.stdout.close()
+        assert process.wait(20) == 1
+
+
 def test_bad_input_says_what_to_do(tmp_path):
     (tmp_path / "text").write_text("no flash")
     cases = [

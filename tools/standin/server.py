@@ -469,7 +469,10 @@ class Standin:
             self.events.append(event)
             self._happened.notify_all()
         if self._on_event:
-            self._on_event(event)
+            try:
+                self._on_event(event)
+            except (OSError, SystemExit):  # who read it has gone, `| head` for one; rich then wants to leave
+                self._on_event = None
 
     def _call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -94,7 +95,9 @@ def run(
     except re.error as e:
         fail(f"--until {until}: {e}", "a regular expression, such as 'telemetry: acknowledged'")
     plan = WifiPlan(dict(_network(text) for text in wifi)) if wifi else WifiPlan()
-    board = VirtualBoard(Image(image), kind, heap * 1024, wifi=plan, echo=None if as_json else print)
+    board = VirtualBoard(
+        Image(image), kind, heap * 1024, wifi=plan, echo=None if as_json else partial(print, flush=True)
+    )
     if console:
         err().print(f"the board's port is {board.serial()}", markup=False)
     try:

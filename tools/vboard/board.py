@@ -114,7 +114,9 @@ class Run:
     lines: list[tuple[float, str]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
     boots: int = 0
-    ended: str = ""  # "found", "timeout", "idle" (main.py returned), "crash", "power cut", "killed"
+    ended: str = (
+        ""  # "found", "timeout", "idle" (main.py returned), "crash", "power cut", "killed", "unread" (see echo)
+    )
 
     @property
     def log(self) -> str:
@@ -136,9 +138,9 @@ class VirtualBoard:
     `heap`: bytes of the MicroPython heap. `uid`: unique_id(), by default made from the image's path, so that a
     board keeps it. `seed`: a number makes os.urandom() repeatable. `clock`: "set", the host's, or "unset": the board
     wakes up in its port's first year, as one without a battery does. `trace`: each flash operation is an event
-    "flash" with its block. `vm`: a MicroPython other than find()'s. `echo`: called with each log line.
-    `blank`: an RP2 without MicroPython, which comes up in its boot ROM until it is given some. `ota`: an ESP32 with two
-    app partitions (`bootloader`).
+    "flash" with its block. `vm`: a MicroPython other than find()'s. `echo`: called with each log line; where it raises
+    OSError or SystemExit, as who reads the log has gone, the power goes. `blank`: an RP2 without MicroPython, which
+    comes up in its boot ROM until it is given some. `ota`: an ESP32 with two app partitions (`bootloader`).
     """
 
     def __init__(
@@ -219,9 +221,7 @@ class VirtualBoard:
 
     def stop(self) -> Run:
         """Cut the power, if there still is any, and return what the board did."""
-        self._off = True
-        with contextlib.suppress(AttributeError, ProcessLookupError):
-            self._process.kill()  # type: ignore[union-attr]
+        self._power_off()
         if self.cable:
             self.cable.unplug()
         if self._thread:
@@ -250,6 +250,11 @@ class VirtualBoard:
                     return False
                 self._changed.wait(0.02)
             return True
+
+    def _power_off(self) -> None:
+        self._off = True
+        with contextlib.suppress(AttributeError, ProcessLookupError):
+            self._process.kill()  # type: ignore[union-attr]
 
     def _live(self) -> None:
         run, began, cause, raw = self.run_so_far, time.monotonic(), "PWRON_RESET", False
@@ -348,7 +353,12 @@ class VirtualBoard:
             run.lines.append((time.monotonic() - began, line))
             self._changed.notify_all()
         if self.echo:
-            self.echo(line)
+            try:
+                self.echo(line)
+            except (OSError, SystemExit):  # who read it has gone, `| head` for one; rich then wants to leave
+                self.echo = None
+                run.ended = "unread"
+                self._power_off()
 
     def _listen(self, events: Any, run: Run) -> None:
         for raw in events:
