@@ -114,9 +114,8 @@ class Run:
     lines: list[tuple[float, str]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
     boots: int = 0
-    ended: str = (
-        ""  # "found", "timeout", "idle" (main.py returned), "crash", "power cut", "killed", "unread" (see echo)
-    )
+    # "found", "timeout", "idle" (main.py returned), "crash", "power cut", "killed", "unread" (VirtualBoard's `echo`)
+    ended: str = ""
 
     @property
     def log(self) -> str:
