@@ -1,4 +1,6 @@
 # From the power-up to the telemetry loop: the order of things. MIT licence, (c) 2026 the firstboot authors.
+#
+# Not a part of run(): MicroPython keeps alive what a frame's stack ever held, 7 KB of code and config here.
 
 from . import errand
 

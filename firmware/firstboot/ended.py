@@ -14,12 +14,13 @@ _CRASH = const(10000)  # ms between a crash and the reset, so that a person can 
 def end(loop, error):
     """What runs on this board ended with `error`: hand the identity back to provisioning, or say what crashed; reset.
 
-    `loop`: the Telemetry, if it came to that. An error that is no Exception comes out: a person is there.
+    `loop`: the Telemetry, if it came to that. An error that is no Exception comes out: a person, or a soft reset.
     """
     if loop:
         errand("mend", "end", loop)
     if not isinstance(error, Exception):
-        errand("crash", "clear")  # a person's resets are no crashes
+        if isinstance(error, KeyboardInterrupt):  # a person's resets are no crashes
+            errand("crash", "clear")
         raise error
     if isinstance(error, Denied):
         log("identity: revoked, provisioning anew")

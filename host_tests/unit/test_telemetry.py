@@ -425,6 +425,13 @@ def test_a_person_at_the_console_is_no_crash_and_costs_no_sample():
     assert drain.count(outbox.Outbox(65536, 60_000))[0] == 2
 
 
+def test_an_app_that_leaves_clears_no_count():
+    crash._write(3, None)
+    with pytest.raises(SystemExit):
+        ended.end(None, SystemExit())
+    assert crash._read()[0] == 3
+
+
 def test_without_memory_for_an_outbox_samples_are_counted_as_dropped(monkeypatch):
     def none(*arguments):
         raise MemoryError

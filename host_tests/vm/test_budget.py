@@ -15,9 +15,8 @@ def test_heap():
 
 
 def test_heap_frozen():
-    found = figures.heap_frozen()
-    if not found:
-        pytest.skip("here no MicroPython can be built with firstboot frozen in")
+    with Stage(frozen=True) as stage:
+        found = figures.heap(stage, "_frozen")
     assert budget.over(found) == []
 
 
