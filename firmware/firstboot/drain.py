@@ -13,7 +13,7 @@ import firstboot
 
 from . import errand, feed, forget, log
 from .link import LinkError
-from .mend import report, tick
+from .mend import note, report, tick
 from .outbox import is_mark, path
 
 _BATCH = const(900)  # bytes; a CoAP message of ThingsBoard's holds 1024 with its header
@@ -94,7 +94,7 @@ def drain(loop, host, port):
             _done(outbox, batch)
             if outbox.dropped:
                 loop.dropped += outbox.dropped
-                loop.news = loop.news or True
+                note(loop)
                 outbox.dropped = 0
             if batch.keys and (outbox.segments or outbox.waiting):
                 _rest(loop, batch.keys)

@@ -54,9 +54,14 @@ def tick(loop):
 def failed(loop, error):
     """read() raised `error`."""
     loop.errors += 1
-    loop.news = loop.news or True
+    note(loop)
     log("app: read() failed, number", loop.errors)
     errand("trace", "trace", error)
+
+
+def note(loop):
+    """There is something new for report()."""
+    loop.news = loop.news or True  # before the first one it has a dict
 
 
 def report(loop):
@@ -81,5 +86,5 @@ def _keep(loop, payload, age):
         loop.outbox.add(payload, age)
     except MemoryError:
         loop.dropped += 1
-        loop.news = loop.news or True
+        note(loop)
         log("outbox: no memory, dropped a sample")
