@@ -42,7 +42,7 @@ def flash(bench, *arguments):
 def test_only_what_differs_is_copied(bench):
     board = bench.crate.plug("A1", files={"/lib/firstboot/boot.py": b"raise SystemExit", "/lib/mine.py": b"kept"})
     first = flash(bench)
-    assert (first["result"], first["board"]) == ("provisioned", "A1")
+    assert (first["result"], first["board"]) == ("provisioned", "A1"), first
     assert first["name"] == f"ESP32-{board.mac}"
     # A source of an older firstboot would win over the compiled file; what is not firstboot's stays.
     assert not board.image.exists("/lib/firstboot/boot.py")
