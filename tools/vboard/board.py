@@ -229,14 +229,14 @@ class VirtualBoard:
 
     def run(self, until: str | Callable[[Run], bool] | None = None, timeout: float = 20) -> Run:
         """Power on, wait until the log matches `until` (or the callable says so) or the board ends, power off."""
-        self.start()
-        run = self.run_so_far
-        found = (lambda r: r.has(until)) if isinstance(until, str) else until
-        if not self.wait(lambda r: bool(r.ended) or (found is not None and found(r)), timeout):
-            run.ended = "timeout"
-        elif not run.ended:
-            run.ended = "found"
-        return self.stop()
+        with self:
+            run = self.run_so_far
+            found = (lambda r: r.has(until)) if isinstance(until, str) else until
+            if not self.wait(lambda r: bool(r.ended) or (found is not None and found(r)), timeout):
+                run.ended = "timeout"
+            elif not run.ended:
+                run.ended = "found"
+        return run
 
     def wait(self, until: str | Callable[[Run], bool], timeout: float = 20) -> bool:
         """Wait for a running board's log to match `until` (or for the callable); False after `timeout` seconds."""
