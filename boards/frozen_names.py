@@ -33,8 +33,11 @@ def never():
     import firstboot.link.http_ask as module
     import firstboot.link.http_body as module
     import firstboot.link.mqtt as module
+    import firstboot.link.mqtt_ask as module
+    import firstboot.link.mqtt_connack as module
     import firstboot.link.mqtt_connect as module
     import firstboot.link.mqtt_hello as module
+    import firstboot.link.mqtt_lay as module
     import firstboot.link.mqtt_packet as module
     import firstboot.link.mqtt_subscribe as module
     import firstboot.link.tls as module
@@ -69,10 +72,14 @@ def never():
     import firstboot.provision as module
     import firstboot.ready as module
     import firstboot.record as module
+    import firstboot.record_keep as module
+    import firstboot.record_write as module
     import firstboot.rules as module
     import firstboot.safe as module
     import firstboot.secrets as module
     import firstboot.selftest as module
+    import firstboot.server as module
+    import firstboot.server_link as module
     import firstboot.store as module
     import firstboot.telemetry as module
     import firstboot.trace as module

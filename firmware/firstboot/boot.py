@@ -1,37 +1,35 @@
 # The boot: what comes before provisioning and before the loop. MIT licence, (c) 2026 the firstboot authors.
 
-from micropython import const
-
 from . import errand, log
 
-_VERIFIED = const(0x40)  # store.VERIFIED
 _CONFIG = "config.json"
+# What goes where, see boot().
+_FIELDS = (
+    "wifi.ssid wifi.password wifi.timeout",
+    "retry.first retry.first retry.most",
+    "transport outbox.bytes outbox.writes_per_hour ntp.host ntp.port revoked period ota.check",
+    "provision.name provision.key provision.secret credentials provision.fleet_secret x509.cert x509.key retry.refused",
+)
 
 
 def boot():
     """Bring up the board.
 
-    Returns config, Store, Link, the arguments of wifi.join(), what backoff.draw() keeps, and whether this is a first
-    boot.
+    Returns the slots of the store, server.py's settings(), the arguments of wifi.join(), what backoff.draw() keeps, and
+    what ready.ready() and enrol.enrol() take of the config.
     """
     log("firstboot on", errand("board", "model"))
     try:
         config = errand("config", "load", _CONFIG)
+        errand("rules", "check", config)
     except ValueError as e:
         errand("config_wait", "wait", _CONFIG, e)
     secret = ("wifi.password", "provision.key", "provision.secret", "provision.fleet_secret")
     errand("secrets", "hide", [config[name] for name in secret])
-    store = errand("store", "Store", errand("board", "start", config["watchdog"]))
-    store.hide()
-    try:
-        link = errand("link." + config["transport"], "Link", config)
-        if config["ota.check"]:
-            config["ota.check"] = errand("ota.begin", "begin", config)
-    except ImportError as e:  # a slice that was left out, or microCoAPy
-        errand("config_wait", "wait", _CONFIG, ValueError(_CONFIG, "needs more than is on this board: %s" % e))
-    # The link has what it needs: 400 bytes less while the board provisions itself. A new dict, as none ever shrinks.
-    used = "server tls coap watchdog".split()
-    config = {name: config[name] for name in config if name.split(".")[0] not in used}
-    names = "wifi.ssid wifi.password wifi.timeout retry.first retry.first retry.most".split()
-    values = [config[name] for name in names]
-    return config, store, link, values[:3], values[3:], store.state != _VERIFIED
+    slots = errand("board", "start", config["watchdog"])
+    if config["ota.check"]:
+        config["ota.check"] = errand("ota.begin", "begin", config)
+    # From here on the values alone: with their names they would take 1,280 bytes more.
+    server = errand("server", "settings", config)
+    wifi, backoff, rest, first = [[config[name] for name in names.split()] for names in _FIELDS]
+    return slots, server, wifi, backoff, rest, first

@@ -49,7 +49,7 @@ ota.check n 0 86400 0
 def load(path):
     """The configuration in the file `path` as a flat dict. ValueError as check()."""
     try:
-        return check(_parsed(path))
+        return _fields_of(_parsed(path))
     except MemoryError:
         raise ValueError(path, "is more than the memory holds")
 
@@ -69,6 +69,12 @@ def check(doc):
 
     ValueError: args[0] names the first field that is wrong, args[1] says what is wrong with it.
     """
+    config = _fields_of(doc)
+    errand("rules", "check", config)
+    return config
+
+
+def _fields_of(doc):
     if not isinstance(doc, dict):
         raise ValueError("config", "must be an object")
     config = {}
@@ -87,7 +93,6 @@ def check(doc):
         # str(): MicroPython's JSON lets names be numbers.
         for member in doc[name] if isinstance(doc[name], dict) else ("",):
             raise ValueError((str(name) + "." + str(member)).rstrip("."), "is not a field of firstboot's")
-    errand("rules", "check", config)
     return config
 
 

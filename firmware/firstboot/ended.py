@@ -8,6 +8,7 @@ from .link import Denied
 
 _CANDIDATE = const(0x10)  # store's states
 _ASKED = const(0x20)
+_CONFIG = "config.json"
 _CRASH = const(10000)  # ms between a crash and the reset, so that a person can read why
 
 
@@ -22,7 +23,9 @@ def end(loop, error):
         if isinstance(error, KeyboardInterrupt):  # a person's resets are no crashes
             errand("crash", "clear")
         raise error
-    if isinstance(error, Denied):
+    if isinstance(error, ImportError):  # a slice that was left out, or microCoAPy
+        errand("config_wait", "wait", _CONFIG, ValueError(_CONFIG, "needs more than is on this board: %s" % error))
+    elif isinstance(error, Denied):
         log("identity: revoked, provisioning anew")
         store = errand("store", "Store", errand("board", "slots"))
         # With the same credentials: should the server know them again one day, they are still good.

@@ -6,19 +6,17 @@ import os
 from . import errand, log, pause
 
 
-def enrol(config, store, link, wifi, backoff):
-    """A Provisioner whose run() gives `store` an identity that the server has accepted; the board is on the network."""
+def enrol(store, server, wifi, backoff, config):
+    """A Provisioner whose run() gives `store` an identity that the server has accepted; the board is on the network.
+
+    `server`, `config`: what boot.boot() has returned.
+    """
     log("identity: none that the server has accepted")
-    refused = config.pop("retry.refused")
+    name, key, secret, mode, fleet_secret, certificate, private, refused = config
     _network(wifi, backoff)
-    # What only this errand needs does not stay in the config while the link needs the heap.
-    name = errand("board", "name", config.pop("provision.name"))
-    key = config.pop("provision.key")
-    secret = config.pop("provision.secret")
-    mode = config.pop("credentials")
-    fleet_secret = config.pop("provision.fleet_secret")
-    files = [config.pop(name) for name in "x509.cert x509.key".split()]
-    make = "candidate", "make", mode, name, fleet_secret, os.urandom, files
+    name = errand("board", "name", name)
+    link = errand("server_link", "Later", server)
+    make = "candidate", "make", mode, name, fleet_secret, os.urandom, [certificate, private]
     wait = "enrol", "wait", wifi, [refused, refused, refused], backoff
     return errand("provision", "Provisioner", link, store, name, key, secret, make, wait)
 

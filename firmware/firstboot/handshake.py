@@ -63,19 +63,18 @@ def begin(board, state, made):
 
     `made`: the credentials that it has made, in the state where it has none.
     """
-    store = board.store
     if state == _EMPTY:
         return None, None, (_CANDIDATE, made)
-    own = store.credentials
+    own = board.store.credentials
     # With a certificate of a CA that the server trusts there is nothing to ask; without credentials, none to try.
     if state != _CANDIDATE or own and "files" in own:
         return own and board.link.open, own, None
     log("provision: asking for", board.name, "with credentials of its own" if own else "without credentials")
-    return board.link.ask, own, (_ASKED, own) if store.state != _ASKED else None
+    return board.link.ask, own, (_ASKED, own) if board.store.state != _ASKED else None
 
 
 def end(board, state, verb, answer):
-    """After begin(): (next state, whether to wait, what to save before). `answer`: what the server said, or the
+    """After begin(): (next state, how long to wait, what to save before). `answer`: what the server said, or the
     exception instead."""
     save = None
     if state == _EMPTY:

@@ -4,10 +4,9 @@
 
 from micropython import const
 
-from . import errand, log
+from . import errand
 from .link import Denied
 
-_ASKED = const(0x20)
 _VERIFIED = const(0x40)
 _SLOW = const(2)
 
@@ -30,13 +29,14 @@ class Provisioner:
         self.pause = pause
 
     def run(self):
-        """Return when the identity is verified and on flash; the link is then open as the device."""
+        """Return the link when the identity is verified and on flash; it is then open as the device."""
         state = self.store.state
         while state != _VERIFIED:
             # A key takes heap: it is made before the handshake comes into it.
             made = None if state else _call(self.make)
             verb, value, save = errand("handshake", "begin", self, state, made)
-            self._save(save)
+            if save:
+                errand("record_keep", "keep", self, *save)
             is_asking = verb == self.link.ask
             try:
                 if is_asking:
@@ -47,21 +47,15 @@ class Provisioner:
             except (Denied, OSError, ValueError, MemoryError) as e:  # what comes may be more than the heap holds
                 value = e
             state, wait, save = errand("handshake", "end", self, state, verb, value)
-            self._save(save)
+            if save:
+                errand("record_keep", "keep", self, *save)
             if wait:
-                _call(self.pause, wait == _SLOW)
+                self.wait(wait == _SLOW)
+        return self.link
 
-    def _save(self, record):
-        while record:
-            try:
-                self.store.save(*record)
-                return self.store.hide()
-            except OSError as e:
-                log("flash: the identity can't be written, the old one stays:", e)
-            # What is granted must find room, so nobody is asked yet; a state after that is found again by trying.
-            if record[0] > _ASKED and record[1] == self.store.credentials:
-                return None
-            _call(self.pause, False)
+    def wait(self, is_slow):
+        """Call `pause`."""
+        _call(self.pause, is_slow)
 
 
 def _call(function, *args):

@@ -8,10 +8,10 @@ from . import __version__, errand, log
 _HOUR = const(3600000)  # ms
 
 
-def ready(name, config, link, crashes):
+def ready(name, crashes, transport, budget, writes, host, port, revoked, period, ota):
     """What the loop needs besides link and credentials: the arguments of loop.telemetry() from `app` on.
 
-    `name`: the module of the user's app. `crashes`: what crash.begin() has returned.
+    `name`: the module of the user's app. `crashes`: what crash.begin() has returned. The rest is of the config.
     """
     log("identity: verified")
     is_safe, report, is_trial = crashes
@@ -22,14 +22,8 @@ def ready(name, config, link, crashes):
         name = "firstboot.safe"
         log("safe mode: the board crashed five times in a row; your app is tried again at the next power-up")
     app = _app(name)
-    inbox = _inbox(app, link, config["transport"])
-    # A string of up to ten letters is a name, which MicroPython keeps for ever; several in one text are none.
-    budget, writes, host, port, revoked, period, ota = [
-        config[name]
-        for name in "outbox.bytes outbox.writes_per_hour ntp.host ntp.port revoked period ota.check".split()
-    ]
     rare = budget, _HOUR // writes, host, port, revoked
-    return app, inbox, period, _outbox(rare), rare, notes, is_trial, ota
+    return app, transport, period, _outbox(rare), rare, notes, is_trial, ota
 
 
 def _app(name):
@@ -38,16 +32,6 @@ def _app(name):
     except Exception as e:  # noqa: BLE001 - a broken app must not keep the board from telling so
         log("app: can't be imported")
         errand("trace", "trace", e)
-
-
-def _inbox(app, link, transport):
-    # Without handlers there is no inbox, and its code is not in memory.
-    if not (hasattr(app, "on_rpc") or hasattr(app, "on_attributes")):
-        return None
-    if transport != "mqtt":
-        log("app: on_rpc() and on_attributes() are never called: they need transport mqtt, and it is", transport)
-        return None
-    return errand("inbox", "Inbox", link, app)
 
 
 def _outbox(rare):

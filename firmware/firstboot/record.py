@@ -1,15 +1,12 @@
-# The identity record's bytes: errands of store.py. MIT licence, (c) 2026 the firstboot authors.
+# The identity record's bytes, and reading them: an errand of store.py. MIT licence, (c) 2026 the firstboot authors.
 #
 # A record is a CRC-32 and the JSON of [sequence number, state, credentials]. Two slots are written in turn, so
 # that a write that dies half-way leaves the other one; further slots (NVS) get a copy of every record. A slot is the
-# path of a file, or an esp32.NVS.
+# path of a file, or an esp32.NVS. record_write.py writes them.
 
 import json
-import os
 from binascii import crc32
 from micropython import const
-
-from . import log
 
 _MOST = const(2048)  # bytes of a record in NVS
 _INVALID_LENGTH = const(-0x110C)  # ESP_ERR_NVS_INVALID_LENGTH: the buffer is too short
@@ -38,18 +35,6 @@ def _record(data):
     return None
 
 
-def write(slots, record):
-    """Write `record` (sequence number, state, credentials). OSError: nothing was changed on flash."""
-    data = json.dumps(record).encode()
-    data = b"%08x" % crc32(data) + data
-    _write(slots[record[0] & 1], data)
-    for slot in slots[2:]:
-        try:
-            _write(slot, data)
-        except OSError as e:
-            log("flash: no copy of the identity:", e)
-
-
 def _read(slot):
     # The bytes of the record; b"" when there is none.
     try:
@@ -67,18 +52,3 @@ def _read(slot):
             size *= 2
     except OSError:
         return b""
-
-
-def _write(slot, data):
-    if isinstance(slot, str):
-        return rewrite(slot, data)
-    slot.set_blob("identity", data)
-    slot.commit()
-
-
-def rewrite(path, data):
-    """Replace the file `path` in one step (temporary file, close, rename); OSError (flash full) leaves the old one."""
-    new = path + ".new"
-    with open(new, "wb") as f:
-        f.write(data)
-    os.rename(new, path)

@@ -25,3 +25,12 @@ def hide(secrets, instead=()):
     # The longest first, so that a secret inside another one leaves no rest behind.
     _secrets.sort(key=len, reverse=True)
     return new
+
+
+def hide_credentials(credentials, instead):
+    """hide() what is secret in `credentials` (as codec.py describes them, or None)."""
+    secrets = []
+    while credentials:
+        secrets.extend([credentials.get(member) for member in ("token", "username", "password", "key")])
+        credentials = credentials.get("next")
+    return hide(secrets, instead)

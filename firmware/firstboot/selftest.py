@@ -32,12 +32,14 @@ def run():
     else:
         _tell("x509_ms", _x509(cert, p256))
     del sys.modules["firstboot.telemetry"]
-    config, store, link = errand("boot", "boot")[:3]
-    if not (store.credentials and config["transport"] == "mqtt"):
+    slots, server, wifi = errand("boot", "boot")[:3]
+    credentials = errand("store", "Store", slots).credentials
+    if not (credentials and server[0] == "mqtt"):
         print("no identity yet, or not over mqtt: the connection is not measured")
         return
-    errand("wifi", "join", config["wifi.ssid"], config["wifi.password"], config["wifi.timeout"])
-    link.open(store.credentials)
+    errand("wifi", "join", *wifi)
+    link, who = errand("server_link", "link", server, credentials)
+    link.open(who)
     try:
         _publishes(link)
     finally:

@@ -23,14 +23,9 @@ class Store:
     def save(self, state, credentials):
         """Write the record, then remember it. OSError: nothing was changed, neither here nor on flash."""
         record = self.seq + 1, state, credentials
-        errand("record", "write", self.slots, record)
+        errand("record_write", "write", self.slots, record)
         self.seq, self.state, self.credentials = record
 
     def hide(self):
         """Keep what proves who this board is out of the log."""
-        secrets = []
-        credentials = self.credentials
-        while credentials:
-            secrets.extend([credentials.get(member) for member in ("token", "username", "password", "key")])
-            credentials = credentials.get("next")
-        self.hidden = errand("secrets", "hide", secrets, self.hidden)
+        self.hidden = errand("secrets", "hide_credentials", self.credentials, self.hidden)

@@ -4,7 +4,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
-from firstboot import ready
+from firstboot import loop
 from firstboot.inbox import Inbox
 from firstboot.link import LinkError, mqtt_subscribe
 
@@ -217,11 +217,11 @@ def test_packet_ids_wrap_without_zero():
 
 @pytest.mark.parametrize("transport", ["http", "coap"])
 def test_over_other_transports_the_board_says_that_there_are_no_handlers(transport, capsys):
-    assert ready._inbox(App(), Link(), transport) is None
+    assert loop._inbox(App(), Link(), transport) is None
     assert "on_rpc() and on_attributes() are never called" in capsys.readouterr().out
 
 
 def test_an_app_without_handlers_costs_nothing(capsys):
-    assert ready._inbox(SimpleNamespace(read=dict), Link(), "mqtt") is None
-    assert ready._inbox(None, Link(), "http") is None
+    assert loop._inbox(SimpleNamespace(read=dict), Link(), "mqtt") is None
+    assert loop._inbox(None, Link(), "http") is None
     assert capsys.readouterr().out == ""

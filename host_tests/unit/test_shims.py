@@ -38,9 +38,9 @@ def pair():
 
 def test_only_the_firmware_sees_the_facades():
     import firstboot
-    from firstboot import link
+    from firstboot.link import dial
 
-    assert firstboot.time is micro.time and link.select is micro.select
+    assert firstboot.time is micro.time and dial.select is micro.select
     assert sys.modules["time"] is time and not hasattr(time, "ticks_ms")
     assert sys.modules["socket"] is socket and not hasattr(socket.socket, "readinto")
 
@@ -207,7 +207,7 @@ def wire(port, authority, client=None, verify=True):
     Path("ca.der").write_bytes(der(authority.cert_pem))
     made = Wire()
     settings = config(server__host="localhost", server__port=port, tls__enabled=True, tls__verify=verify)
-    errand("link.dial", "prepare", made, settings)
+    errand("server", "prepare", made, settings)
     made.identity = client
     made.within(5000)
     return made

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import esp32
 import pytest
-from firstboot import board, record
+from firstboot import board, record_write
 from firstboot.store import ASKED, CANDIDATE, EMPTY, VERIFIED, VERIFYING, Store
 
 from .fakes import OWN, MemorySlot
@@ -127,18 +127,18 @@ def test_a_full_flash_leaves_the_old_record_and_can_be_tried_again():
 
 
 def test_a_file_is_replaced_and_nothing_else_is_left():
-    record.rewrite("record", b"one")
-    record.rewrite("record", b"two")
+    record_write.rewrite("record", b"one")
+    record_write.rewrite("record", b"two")
     assert Path("record").read_bytes() == b"two"
     assert os.listdir() == ["record"]
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
 def test_a_full_file_system_leaves_the_old_file():
-    record.rewrite("record", b"one")
+    record_write.rewrite("record", b"one")
     os.symlink("/dev/full", "record.new")
     with pytest.raises(OSError):
-        record.rewrite("record", b"two")
+        record_write.rewrite("record", b"two")
     assert Path("record").read_bytes() == b"one"
 
 

@@ -195,7 +195,7 @@ def test_the_connection_is_lost_on_the_way(monkeypatch):
     monkeypatch.setattr(Updates, "chunk", chunk)
     with open_stage() as stage:
         image = provisioned(stage)
-        offer(stage, tar({"app.py": APP % 2, "data": bytes(range(256)) * 1100}), "2")
+        offer(stage, tar({"app.py": APP % 2, "data": bytes(range(256)) * 1040}), "2")
         board = stage.board(image, heap=56 * 1024)  # which takes small chunks
         run = board.run(lambda _: "UPDATED" in told(stage, "sw_state"))
         assert run.ended == "found", run.log

@@ -12,12 +12,13 @@
 #
 # What the three share is here: a module less for the loop to hold.
 
-import select
 import time
 from micropython import const
 
 from .. import feed
 
+_POLLIN = const(1)  # select's, the same in every port (py/stream.h) and to POSIX: a name less for the loop to hold
+_POLLOUT = const(4)
 _STEP = const(1000)  # ms between two feedings of the watchdog during a wait
 
 
@@ -33,7 +34,7 @@ class Denied(Exception):
 
 
 class Wire:
-    """A link's socket, on which every wait has a deadline. dial.py has what comes before: prepare() and tcp().
+    """A link's socket, on which every wait has a deadline. server.py sets it up, dial.py opens it.
 
     It never blocks: each verb of a link first says within() which time it must end, and every wait below, also in the
     middle of a packet or of a TLS handshake, counts against that one deadline.
@@ -61,11 +62,11 @@ class Wire:
         """Send `size` bytes of `data` (bytes or bytearray) from offset `start`, all of them."""
         done = self.sock.write(data, start, size) or 0
         if done < size:
-            self.poll.modify(self.sock, select.POLLOUT)
+            self.poll.modify(self.sock, _POLLOUT)
             while done < size:
                 self.ready("sending to the server")
                 done += self.sock.write(data, start + done, size - done) or 0
-            self.poll.modify(self.sock, select.POLLIN)
+            self.poll.modify(self.sock, _POLLIN)
 
     def fill(self, buffer):
         """Fill `buffer` (bytearray) with what arrives, to its end."""

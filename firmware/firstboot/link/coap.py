@@ -46,8 +46,7 @@ class Link(Wire):
     """
 
     def __init__(self, config):
-        errand("link.dial", "prepare", self, config)
-        self.confirmable = config["coap.confirmable"]
+        self.confirmable = errand("server", "prepare", self, config)[1]
         self.mid = int.from_bytes(os.urandom(2), "big")
         self.code = self.user = None
         self.coap = Coap()
@@ -55,7 +54,7 @@ class Link(Wire):
         self.coap.responseCallback = self._received
         self.coap.sock = self
 
-    def ask(self, request):
+    def ask(self, request, *_):
         """One provisioning request, one answer (bytes)."""
         self.close()
         self.user = self.identity = None

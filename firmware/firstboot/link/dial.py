@@ -1,7 +1,6 @@
-# Before a TCP stream flows: its settings, and opening it, TLS above it where asked. MIT licence, (c) 2026 the
-# firstboot authors.
+# Opening a TCP stream, TLS above it where asked. MIT licence, (c) 2026 the firstboot authors.
 #
-# Errands of the links: the only file of the firmware that opens a TCP socket.
+# An errand of the links: the only file of the firmware that opens a TCP socket.
 
 import select
 import socket
@@ -9,17 +8,6 @@ from errno import EINPROGRESS
 
 from .. import errand
 from . import LinkError
-
-
-def prepare(wire, config):
-    """Set `wire` (a Wire) up for the server of `config`, without any I/O; config.py has looked at it."""
-    wire.host = config["server.host"]
-    wire.port = config["server.port"]
-    wire.timeout = int(config["server.timeout"] * 1000)  # ms that a verb of the link may take
-    wire.most = config["server.frame"]  # bytes
-    wire.tls = errand("link.tls", "settings", config) if config["tls.enabled"] else None
-    wire.sock = None
-    wire.poll = select.poll()
 
 
 def tcp(wire, first):

@@ -18,10 +18,10 @@ class Link(Wire):
     """A client of ThingsBoard's HTTP transport (contract 2.5, 4.1, 4.6, 5 and 6)."""
 
     def __init__(self, config):
-        errand("link.dial", "prepare", self, config)
+        errand("server", "prepare", self, config)
         self.buffer = bytearray(128)
 
-    def ask(self, request):
+    def ask(self, request, *_):
         """One provisioning request, one answer (bytes)."""
         self.close()
         try:

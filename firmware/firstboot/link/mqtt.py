@@ -19,20 +19,20 @@ class Link(Wire):
     """A connection to ThingsBoard's MQTT transport (contract 3 and 4.2)."""
 
     def __init__(self, config):
-        errand("link.dial", "prepare", self, config)
-        self.keepalive = config["server.keepalive"]
+        self.keepalive = errand("server", "prepare", self, config)[0]
         self.head = bytearray(2)
         self.inbox = ()
         self.topic = None
         self.pid = 0
 
-    def ask(self, request):
-        """One provisioning request, one answer (bytes)."""
-        return errand("link.mqtt_connect", "ask", self, errand("link.mqtt_hello", "hello", self, None), request)
+    def ask(self, request, *hello):
+        """One provisioning request, one answer (bytes). `hello`: mqtt_hello.py's, if there is one already."""
+        hello = errand("link.mqtt_hello", "hello", self.keepalive, *hello)
+        return errand("link.mqtt_ask", "ask", self, request, errand("link.mqtt_connect", "connect", self, hello))
 
     def open(self, credentials):
         """Connect as the device of `credentials`. Denied: the server answered with a refusing CONNACK."""
-        errand("link.mqtt_connect", "login", self, errand("link.mqtt_hello", "hello", self, credentials))
+        errand("link.mqtt_connect", "login", self, errand("link.mqtt_hello", "hello", self.keepalive, credentials))
 
     def send(self, payload):
         """Telemetry (bytes of JSON); returns when the server has acknowledged it."""
@@ -73,7 +73,7 @@ class Link(Wire):
                 self.within(self.timeout)
                 self.next()
             elif wait < ms:
-                errand("link.mqtt_packet", "ping", self)
+                errand("link.mqtt_lay", "ping", self)
 
     def close(self):
         """Say DISCONNECT where that is possible, and close."""
@@ -88,7 +88,7 @@ class Link(Wire):
     def start(self, topic, payload):
         """Send a QoS 1 publish without waiting for its PUBACK; its packet identifier is in `pid`."""
         if topic is not self.topic:
-            errand("link.mqtt_packet", "lay", self, topic)
+            errand("link.mqtt_lay", "lay", self, topic)
         out = self.out
         out[self.tail] = payload
         self.pid = pid = self.pid % 65535 + 1

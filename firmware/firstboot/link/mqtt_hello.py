@@ -3,8 +3,6 @@
 # An errand of link/mqtt.py: umqtt.simple is in memory while it words the packet, and gone before the connection and
 # its TLS handshake need the heap. Both releases of it, the one on PyPI and the one of micropython-lib, do.
 
-import umqtt.simple as umqtt
-
 from .. import forget
 
 
@@ -25,10 +23,15 @@ class _Listener:
         raise EOFError  # here it would wait for CONNACK: it has said all
 
 
-def hello(link, credentials):
-    """The CONNECT packet (bytearray) for the device of `credentials`; for a provision-only session with None."""
-    if link.tls:
-        link.identity = credentials if credentials and ("key" in credentials or "files" in credentials) else None
+def hello(keepalive, credentials=None):
+    """The CONNECT packet (bytes) for the device of `credentials`, and these where TLS presents a certificate.
+
+    With None for a provision-only session. Of what it has returned before it returns that.
+    """
+    if isinstance(credentials, tuple):
+        return credentials
+    import umqtt.simple as umqtt
+
     client = password = b""
     user = b"provision"
     if credentials:
@@ -41,11 +44,12 @@ def hello(link, credentials):
     module = umqtt.socket
     try:
         umqtt.socket = listener
-        umqtt.MQTTClient(client, link.host, link.port, user or None, password, link.keepalive).connect()
+        umqtt.MQTTClient(client, "", 1, user or None, password, keepalive).connect()
     except EOFError:
         pass
     finally:
         umqtt.socket = module
         forget("umqtt.simple")
         forget("umqtt")
-    return listener.data
+    is_certificate = credentials and ("key" in credentials or "files" in credentials)
+    return bytes(listener.data), credentials if is_certificate else None

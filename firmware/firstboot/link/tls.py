@@ -10,18 +10,10 @@ import tls
 from binascii import a2b_base64
 from micropython import const
 
-from .. import errand, log
+from .. import errand
 from . import LinkError
 
 _SET = const(2025)  # a clock of an earlier year was never set
-
-
-def settings(config):
-    """What a Wire keeps of `config` for start(). With tls.verify off it says so, loudly, at each boot."""
-    verify = config["tls.verify"]
-    if not verify:
-        log("TLS IS NOT VERIFIED: tls.verify is false, and anybody in between can read and forge everything")
-    return verify and config["tls.ca"], config["ntp.host"], config["ntp.port"]
 
 
 def start(wire, first, kind="TLS"):

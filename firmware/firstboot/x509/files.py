@@ -34,7 +34,7 @@ def request(urandom):
         d = reader.read_key(_read(path))
     else:
         d = p256.generate(urandom)
-        errand("record", "rewrite", path, cert.key_der(d, p256.public(d, urandom)))
+        errand("record_write", "rewrite", path, cert.key_der(d, p256.public(d, urandom)))
     print(cert.pem(cert.request(d, name, urandom), "CERTIFICATE REQUEST"), end="")
 
 
