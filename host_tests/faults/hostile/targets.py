@@ -224,7 +224,9 @@ def asks(kind):
 
 def make_loop(link, config):
     """The telemetry loop as a boot makes it."""
-    parts = errand("ready", "ready", "hostile_app", config, link, errand("crash", "begin"))
+    names = "transport outbox.bytes outbox.writes_per_hour ntp.host ntp.port revoked period ota.check"
+    values = [config[name] for name in names.split()]
+    parts = errand("ready", "ready", "hostile_app", errand("crash", "begin"), *values)
     return errand("loop", "telemetry", link, Known.credentials, (None, None, 1), [1, 1, 1], *parts)
 
 
