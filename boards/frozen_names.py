@@ -25,6 +25,7 @@ def never():
     import firstboot.enrol as module
     import firstboot.handshake as module
     import firstboot.inbox as module
+    import firstboot.json_strict as module
     import firstboot.limits as module
     import firstboot.link as module
     import firstboot.link.coap as module

@@ -115,7 +115,8 @@ def _load(name):
 def log(*parts):
     """Print a line: the seconds since boot and `parts`, separated by spaces."""
     line = clean(" ".join([str(part) for part in parts]))
-    print("%8.3f" % (time.ticks_diff(time.ticks_ms(), _began) / 1000), line)
+    # Starts again after 12 days, with the ports' ticks.
+    print("%8.3f" % ((time.ticks_diff(time.ticks_ms(), _began) & 0x3FFFFFFF) / 1000), line)
 
 
 def clean(text):

@@ -1,4 +1,4 @@
-# All that differs from port to port. MIT licence, (c) 2026 the firstboot authors.
+# What tells one board from another: its name, slots, reset and watchdog. MIT licence, (c) 2026 the firstboot authors.
 
 import os
 from micropython import const
@@ -18,7 +18,12 @@ def name(template):
         import network
 
         # The radio's own address: the RP2's unique_id() is its flash chip's, and tells no MAC.
-        mac = hexlify(network.WLAN(network.STA_IF).config("mac")).decode()
+        wlan = network.WLAN(network.STA_IF)
+        mac = wlan.config("mac")
+        if mac == bytes(6):  # the Pico W's driver does not know it before the radio was on
+            wlan.active(True)
+            mac = wlan.config("mac")
+        mac = hexlify(mac).decode()
     except (ImportError, OSError):
         mac = uid
     for part, value in (("board", model()), ("mac", mac), ("uid", uid)):
@@ -39,7 +44,8 @@ def slots():
     try:
         from esp32 import NVS
     except ImportError:
-        # So small, the files are in their folder's own block: in two folders, a damaged one takes one of them.
+        # "%d" keeps the paths from being names, which MicroPython keeps for ever. So small, the files are in their
+        # folder's own block: in two folders, a damaged one takes one of them.
         second = "lib/identity.%d" if "lib" in os.listdir() else "identity.%d"
         return ["identity.%d" % 0, second % 1]
     return ["identity.%d" % 0, "identity.%d" % 1, NVS("firstboot")]

@@ -10,7 +10,7 @@ import socket
 import time
 from micropython import const
 
-from . import log
+from . import feed, log
 from .link import LinkError
 
 _SANE = const(2025)  # a clock of an earlier year was never set
@@ -48,6 +48,7 @@ def _ask(wire, host, port):
             left = time.ticks_diff(wire.end, time.ticks_ms())
             if left <= 0:
                 raise LinkError("ntp.host %s does not tell the time" % host)
+            feed()
             # The server returns our transmit time, which is a random number: nobody else can answer.
             mark = os.urandom(8)
             sock.send(b"\x23" + bytes(39) + mark)

@@ -6,10 +6,12 @@
 # "X509_CERTIFICATE", "certificate"} (base64 of the DER on one line; our own also carries "key"), or instead
 # {..., "files"}, which names those of a certificate with its chain and of its key. "next": others to take their place.
 
-import io
 import json
 from micropython import const
 
+from . import errand
+
+_UNSET = (None, "")
 _MOST = const(8192)  # bytes of an answer; a certificate of RSA-4096 in base64 stays below 3 KiB
 
 
@@ -38,7 +40,7 @@ def answer(data):
         raise ValueError("too_large")
     if data == b"\x08\x02":
         return "NOT_FOUND", None  # protobuf, the server's reply to an empty request (contract 4.2)
-    doc = _parse(data)
+    doc = errand("json_strict", "loads", data)
     if not isinstance(doc, dict):
         raise ValueError("not_object")
     status = doc.get("status", doc.get("provisionDeviceStatus"))
@@ -53,32 +55,20 @@ def answer(data):
     return status, _credentials(doc, doc.get("credentialsType"))
 
 
-def _parse(data):
-    try:
-        # The line end is there for MicroPython's parser, which reads one character past the value.
-        stream = io.StringIO(str(data, "utf-8") + "\n")
-        doc = json.load(stream)
-        rest = stream.getvalue()[stream.tell() - 1 :]
-    except (ValueError, RuntimeError):  # CPython: RecursionError for deep nesting
-        raise ValueError("not_json")
-    # MicroPython stops after the first value, CPython objects to what follows it.
-    if rest.strip():
-        raise ValueError("not_json")
-    return doc
-
-
 def _credentials(doc, kind):
     value = doc.get("credentialsValue")
     if kind == "MQTT_BASIC":
         return _basic(value)
     if kind == "ACCESS_TOKEN":
         member = "token"
-        value = value or doc.get("accessToken") or doc.get("credentialsId")
+        for name in ("accessToken", "credentialsId"):
+            if value in _UNSET:
+                value = doc.get(name)
     elif kind == "X509_CERTIFICATE":
         member = "certificate"
     else:
         raise ValueError("unsupported_type" if kind == "LWM2M_CREDENTIALS" else "unknown_type")
-    if value is None or value == "":
+    if value in _UNSET:
         raise ValueError("no_value")
     return {"credentialsType": kind, member: _text(value)}
 
@@ -93,7 +83,7 @@ def _basic(value):
         raise ValueError("no_value")
     if not isinstance(value, dict):
         raise ValueError("wrong_value_type")
-    client, user, password = [_text(value.get(m) or None) for m in ("clientId", "userName", "password")]
+    client, user, password = [_text(value.get(m)) for m in ("clientId", "userName", "password")]
     # What the server itself can match (contract 4.5): an id, and a password only beside a user name.
     if not (client or user) or password and not user:
         raise ValueError("incomplete")
@@ -101,7 +91,7 @@ def _basic(value):
 
 
 def _text(value):
-    if value is None:
+    if value in _UNSET:
         return None
     if not isinstance(value, str):
         raise ValueError("wrong_value_type")

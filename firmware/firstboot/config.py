@@ -57,10 +57,10 @@ def load(path):
 def _parsed(path):
     try:
         with open(path, "rb") as f:
-            return json.loads(f.read())
+            return errand("json_strict", "loads", f.read())
     except OSError:
         raise ValueError(path, "is missing: write one (see config.example.json)")
-    except (ValueError, RuntimeError):
+    except ValueError:
         raise ValueError(path, "is not JSON")
 
 

@@ -10,7 +10,7 @@ from . import errand, log
 def connect(loop):
     """Be connected, and have sent what an outage has left in the outbox of `loop` (a Telemetry)."""
     if not loop.link.sock:
-        errand("wifi", "join", *loop.wifi)
+        errand("wifi", "join", *loop.rare[5])
         loop.link.open(loop.credentials)
         loop.denied = 0
         log("telemetry: connected")

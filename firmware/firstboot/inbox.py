@@ -14,6 +14,7 @@ _ANSWER = b"v1/devices/me/attributes/response/1"
 _REQUEST = b"v1/devices/me/rpc/request/"
 _REPLY = b"v1/devices/me/rpc/response/"
 _ASKS = const(3)  # connections that may end without the attributes' answer, until no more is asked for them
+_MOST = const(65000)  # bytes of a reply: on more than 65,536 with the topic, the server closes (contract 3)
 _TEXT = const(120)  # characters of an exception that the caller of an RPC is told
 
 
@@ -85,7 +86,12 @@ class Inbox:
         # An RPC's reply as bytes of JSON: what its handler returns, or what it raised.
         try:
             result = handler(*args)
-            return json.dumps(result).encode() if handler is self.on_rpc else None
+            if handler is not self.on_rpc:
+                return None
+            reply = json.dumps(result).encode()
+            if len(reply) > _MOST:
+                raise ValueError("a reply of %d bytes is more than the server takes" % len(reply))
+            return reply
         except Exception as e:  # noqa: BLE001 - the user's code may raise anything, and must not stop the board
             self.errors += 1
             self.news = True

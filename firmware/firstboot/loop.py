@@ -25,13 +25,13 @@ def telemetry(link, credentials, wifi, backoff, app, transport, period, outbox, 
     loop.inbox = _inbox(app, link, transport)
     loop.link = link
     loop.credentials = credentials
-    loop.wifi = wifi
     loop.backoff = backoff
     loop.period = int(period * 1000)
     loop.outbox = outbox
-    loop.rare = rare
+    loop.rare = rare + (wifi,)
     loop.news = notes
     loop.sample = None
+    loop.is_heard = False
     loop.denied = loop.errors = loop.dropped = loop.taken = 0
     loop.due = time.ticks_ms()
     loop.trial = is_trial and time.ticks_add(loop.due, _TRIAL) | 1

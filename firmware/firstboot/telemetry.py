@@ -9,13 +9,12 @@ import time
 from . import errand, feed, log
 from .link import Denied
 
-
 class Telemetry:
     """Send what `app.read()` returns every `period` milliseconds, for ever. loop.py makes one, with its attributes.
 
     `news`: whether there is trouble that the server has not been told of; before the first report a dict, what it is
-    told besides. `trial`: until when (ticks) a crash counts, or 0. A MicroPython object's attributes lie in a table
-    of 17 places, or of 23: one more would take 48 bytes.
+    told besides. `trial`: until when (ticks) a crash counts, or 0. `is_heard`: whether the server has acknowledged a
+    sample. A MicroPython object's attributes lie in a table of 17 places, or of 23: one more would take 48 bytes.
     """
 
     def run(self):
@@ -25,19 +24,21 @@ class Telemetry:
                 errand("connect", "connect", self)
                 while True:
                     self._sample()
-                    self.link.listen(max(0, self.left()), self.inbox)
+                    # On trial a minute at the most: left() is to see its end, however long the period.
+                    self.link.listen(max(0, min(self.left(), 60000 if self.trial else self.period)), self.inbox)
             except (Denied, OSError, MemoryError) as e:  # a server may send more than the heap holds
                 errand("mend", "lost", self, e)
 
     def left(self):
-        """Milliseconds until a sample is due."""
-        return time.ticks_diff(self.due, time.ticks_ms())
+        """Milliseconds until a sample is due. A boot that has lived for a minute no longer counts as crashed."""
+        now = time.ticks_ms()
+        if self.trial and time.ticks_diff(now, self.trial) > 0:
+            self.trial = 0
+            errand("crash", "clear")
+        return time.ticks_diff(self.due, now)
 
     def read(self):
         """The sample that is due (bytes), or None. The next one is due a period later; no burst follows a wait."""
-        if self.trial and time.ticks_diff(time.ticks_ms(), self.trial) > 0:
-            self.trial = 0
-            errand("crash", "clear")
         try:
             values = self.app.read()
             if values is None:
@@ -58,12 +59,14 @@ class Telemetry:
             return
         self.sample = self.read()
         self.taken = time.ticks_ms()
+        feed()  # also where there is no sample, and no wait before the next one
+        is_first = False
         if self.sample is not None:
             self.link.send(self.sample)
             self.sample = None
-            feed()
             self.backoff[0] = self.backoff[1]
-        is_first = isinstance(self.news, dict)
+            is_first = not self.is_heard
+            self.is_heard = True
         if self.news or self.inbox and self.inbox.news:
             errand("mend", "report", self)
         if is_first:

@@ -40,6 +40,12 @@ def test_name_fills_the_template():
     assert board.name("fixed") == "fixed"
 
 
+def test_the_address_of_a_radio_that_was_never_on():
+    """On Ethernet, or at a fresh REPL: a Pico W tells it once the radio was on, and zeros would be every board's."""
+    network.start("rp2", mac=b"\x28\xcd\xc1\0\0\x0a")
+    assert board.name("{mac}") == "28cdc100000a"
+
+
 def test_the_watchdog_is_off_by_default():
     board.start(0)
     assert machine.watchdogs == []

@@ -36,6 +36,14 @@ def test_a_clock_that_is_set_is_left_alone():
     assert machine.RTC.set_to is None
 
 
+def test_a_server_that_is_silent_does_not_cost_the_watchdog(unset, quick, monkeypatch):
+    fed = []
+    monkeypatch.setattr(clock, "feed", lambda: fed.append(1))
+    with TimeServer(lambda request: None) as server, pytest.raises(LinkError, match="does not tell the time"):
+        clock.ensure(wire(0.3), "127.0.0.1", server.port)
+    assert len(fed) >= 3  # once a question
+
+
 def test_it_is_set(unset):
     with TimeServer(lambda request: sntp_answer(request, NOW)) as server:
         clock.ensure(wire(), "127.0.0.1", server.port)

@@ -101,6 +101,13 @@ def test_a_result_that_is_no_json_is_the_handlers_failure():
     assert "error" in json.loads(link.published[0][1])
 
 
+def test_a_reply_that_is_too_large_for_the_server_is_an_error_to_the_caller():
+    """The server closes on it, and asks again after each reconnect."""
+    link = Link()
+    rpc(Inbox(link, App("x" * 65_500)), 3)
+    assert "65502 bytes" in json.loads(link.published[0][1])["error"]
+
+
 def test_a_repeat_whose_reply_was_lost_is_answered_and_not_done_again():
     link, app = Link(1), App("done")
     inbox = Inbox(link, app)

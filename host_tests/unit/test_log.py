@@ -3,6 +3,8 @@
 import json
 import re
 
+import firstboot
+import micro
 import pytest
 from firstboot import errand, log
 from firstboot.store import VERIFIED, Store
@@ -13,6 +15,15 @@ from .fakes import MemorySlot
 def test_a_line_has_the_time_and_the_parts(capsys):
     log("one", 2, None, 3.5)
     assert re.fullmatch(r" *\d+\.\d{3} one 2 None 3\.5\n", capsys.readouterr().out)
+
+
+def test_seconds_never_run_backwards_within_twelve_days(capsys, monkeypatch):
+    began = firstboot._began
+    for days in (1, 6, 7, 12):  # ticks_diff() itself turns at 6.2
+        ticks = began + days * 86_400_000 & 0x3FFFFFFF
+        monkeypatch.setattr(micro.time, "ticks_ms", lambda ticks=ticks: ticks)
+        log("x")
+        assert abs(float(capsys.readouterr().out.split()[0]) - days * 86_400) < 1
 
 
 def test_a_hidden_secret_never_shows(capsys):

@@ -2,7 +2,9 @@
 
 import contextlib
 import time
+from types import SimpleNamespace
 
+import firstboot
 import micro
 import pytest
 from firstboot.link import Denied, LinkError
@@ -148,14 +150,36 @@ def test_bytes_that_drip_do_not_move_the_deadline():
         provisioning.ask(b"the request")
 
 
-def test_a_frame_larger_than_allowed_is_refused_unread():
+def test_a_frame_larger_than_allowed_is_passed_over(capsys):
+    """What the server keeps would come again after each reconnect: it is not the end of the connection."""
+    said = []
+
     def script(session):
         asked(session)
-        session.send(publish(RESPONSE, bytes(5000), 1)[:10])
-        session.wait_closed()
+        session.send(publish(RESPONSE, bytes(70_000), 1) + publish(b"v1/devices/me/attributes", bytes(5000)))
+        session.send(publish(RESPONSE, b"the answer"))
+        said.append(session.wait_closed())
 
-    with fails(script, match=r"server\.frame", most=TIMEOUT, server__frame=4096) as provisioning:
-        provisioning.ask(b"the request")
+    with Peer(script) as peer:
+        provisioning = link(peer.port, server__frame=4096)
+        assert provisioning.ask(b"the request") == b"the answer"
+        provisioning.close()
+    assert said == [b"\xe0\x00"]  # acknowledged, the server would forget it
+    assert capsys.readouterr().out.count("more than server.frame allows, ignored") == 2
+
+
+@pytest.mark.parametrize("verb", ["ask", "send"])
+def test_a_server_that_talks_without_a_pause_is_not_listened_to_for_ever(verb):
+    def script(session):
+        session.connect()
+        session.packet()
+        with contextlib.suppress(OSError):
+            while True:
+                session.send(b"\xd0\x00" * 100)
+
+    made = link if verb == "ask" else opened
+    with fails(script, made, least=TIMEOUT - 0.01) as one:
+        getattr(one, verb)(b"{}")
 
 
 BROKEN = {
@@ -481,6 +505,63 @@ def test_messages_that_come_before_a_puback_wait_for_listen():
         device.close()
     assert inbox.messages == [(b"a", b"1")]
     assert watch.seconds < 0.1
+
+
+def test_messages_for_which_there_is_no_room_stay_with_the_server(capsys):
+    """All RPCs that wait come with each connection: were they its end, none would ever be answered."""
+    said = []
+
+    def script(session):
+        session.connect()
+        packet_id, _, _ = session.published()
+        session.send(b"".join(publish(b"a", b"%d" % n, 1, n) for n in range(1, 31)))
+        session.puback(packet_id)
+        said.append(session.wait_closed())
+
+    inbox = Inbox()
+    with Peer(script) as peer:
+        device = opened(peer.port)
+        device.send(b"{}")
+        device.listen(0, inbox)
+        device.close()
+    assert [int(payload) for _, payload in inbox.messages] == list(range(1, 17))
+    assert said == [b"".join(b"\x40\x02\0%c" % n for n in range(1, 17)) + b"\xe0\x00"]
+    assert capsys.readouterr().out.count("16 messages wait, one more is ignored") == 14
+
+
+def test_listening_for_no_time_looks_at_what_is_there():
+    """A board that samples without a pause hears its server, too."""
+
+    def script(session):
+        session.connect()
+        session.send(publish(b"a", b"1"))
+        session.wait_closed()
+
+    inbox = Inbox()
+    with Peer(script) as peer:
+        device = opened(peer.port)
+        end = time.monotonic() + 5
+        while not inbox.messages and time.monotonic() < end:
+            device.listen(0, inbox)
+        device.close()
+    assert inbox.messages == [(b"a", b"1")]
+
+
+def test_who_always_hears_something_feeds_the_watchdog(monkeypatch):
+    fed = []
+    monkeypatch.setattr(firstboot, "watchdog", SimpleNamespace(feed=lambda: fed.append(1)))
+
+    def script(session):
+        session.connect()
+        session.send(publish(b"a", b"1") * 5)
+        session.wait_closed()
+
+    with Peer(script) as peer:
+        device = opened(peer.port)
+        fed.clear()
+        device.listen(200)
+        device.close()
+    assert len(fed) >= 5
 
 
 def test_a_flood_before_a_puback_ends_the_connection():

@@ -161,6 +161,35 @@ def test_the_first_report_tells_the_version():
     assert link.reports[1] == {"read_errors": 1, "dropped_samples": 0}
 
 
+def test_acknowledged_is_what_the_server_has_acknowledged(capsys):
+    """`firstboot flash` waits for this line: a board whose app gives nothing must not say it."""
+    values = iter([None, ValueError(), {"a": 1}, {"a": 2}])
+
+    def read():
+        value = next(values)
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+    said = []
+
+    class Heard(Link):
+        def listen(self, ms, handler=None):
+            said.append("telemetry: acknowledged" in capsys.readouterr().out)
+            super().listen(ms, handler)
+
+    run(Heard(rounds=4), SimpleNamespace(read=read))
+    assert said == [False, False, True, False]
+
+
+def test_the_watchdog_is_fed_where_there_is_no_sample(monkeypatch):
+    """Without a pause between them, nothing else would."""
+    fed = []
+    monkeypatch.setattr(firstboot, "watchdog", SimpleNamespace(feed=lambda: fed.append(1)))
+    run(Link(rounds=20), SimpleNamespace(read=lambda: None), period=0)
+    assert len(fed) >= 20
+
+
 def test_none_is_no_sample():
     values = iter([{"a": 1}, None, None, {"a": 2}])
     link = Link(rounds=4)
@@ -452,3 +481,11 @@ def test_a_boot_that_lives_for_a_minute_is_no_crash():
 
     assert crashes(3) == 3  # at 0, 25 and 50 s
     assert crashes(4) == 0  # at 75 s, before read() is called
+
+
+def test_a_period_longer_than_a_minute_makes_no_crash_of_a_boot_that_lives():
+    crash._write(3, None)
+    link = Link(rounds=3)
+    run(link, period=3600, is_trial=True)
+    assert crash._read()[0] == 0
+    assert link.waits[:3] == [60_000, 60_000, 3_480_000] and len(link.sent) == 1

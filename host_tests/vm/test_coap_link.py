@@ -257,6 +257,31 @@ def test_unacknowledged_telemetry(server):
     assert link.sock is None
 
 
+def test_unacknowledged_telemetry_to_a_server_that_is_away():
+    """Nothing was heard since the last one: this one must be acknowledged, or nobody would ever notice."""
+    from firstboot.link import LinkError
+
+    kinds = []
+
+    def script(peer):
+        for answer in (ACK, NON, None, None):
+            kind, _, mid, token, _ = peer.read()
+            kinds.append(kind)
+            if answer is not None:
+                peer.send(answer, 0x44, mid, token)
+
+    with Peer(script) as peer:
+        link = make_link(peer.port, **{"coap.confirmable": False})
+        link.user = b"token"
+        link.report(b"{}")
+        link.send(b'{"a":1}')
+        link.listen(100)
+        link.send(b'{"a":2}')
+        with pytest.raises(LinkError):
+            link.send(b'{"a":3}')
+    assert kinds == [CON, NON, NON, CON] and link.sock is None
+
+
 class Peer(threading.Thread):
     """A server that does what `script(peer)` says; what that raises comes out of the with block."""
 

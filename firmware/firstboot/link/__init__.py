@@ -1,9 +1,9 @@
 # The transports. MIT licence, (c) 2026 the firstboot authors.
 #
-# Each file has a class Link with the same verbs, and Link(config) does no I/O:
+# mqtt.py, http.py and coap.py each have a class Link with the same verbs, and Link(config) does no I/O:
 #   ask(request) -> answer    one provisioning request (bytes), one answer (bytes)
 #   open(credentials)         be this device from now on; returns when the server has accepted it
-#   send(payload)             one telemetry message (str or bytes of JSON); returns when acknowledged
+#   send(payload)             one telemetry message (bytes of JSON); returns when acknowledged
 #   report(payload)           the same for client attributes
 #   listen(ms, handler)       wait, keep the connection alive, hand over what the server sends
 #   close()                   never raises
@@ -89,11 +89,10 @@ class Wire:
         """Wait until the socket is; returns poll's flags. At the deadline LinkError, naming the `step`; 0 if None."""
         while True:
             ms = time.ticks_diff(self.end, time.ticks_ms())
+            if step and ms <= 0:  # whatever there may be to read: the peer may talk without a pause
+                raise LinkError("%s took longer than %d ms" % (step, self.timeout))
             for event in self.poll.ipoll(max(0, min(ms, _STEP))):
                 return event[1]
             feed()
             if ms <= 0:
-                break
-        if step:
-            raise LinkError("%s took longer than %d ms" % (step, self.timeout))
-        return 0
+                return 0

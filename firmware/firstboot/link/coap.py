@@ -83,7 +83,9 @@ class Link(Wire):
 
         With `coap.confirmable` false it is sent once, and listen() raises what the server has against it.
         """
-        self._post((self.user, b"telemetry"), payload, self.confirmable and _SENDS)
+        # ThingsBoard answers that, too (contract 4.6): where it did not, this one must be acknowledged, or a server
+        # that is away and a network that is lost would never be noticed.
+        self._post((self.user, b"telemetry"), payload, (self.confirmable or self.code is None) and _SENDS)
         self._judge()
 
     def report(self, payload):

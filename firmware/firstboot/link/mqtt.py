@@ -2,7 +2,7 @@
 #
 # umqtt.simple words the CONNECT packet (mqtt_hello.py). What it leaves open is done here: deadlines (its wait_msg()
 # blocks for ever in the middle of a packet), a QoS 1 publish in one write (in three, Nagle's algorithm and the
-# server's delayed ACK make 22 a second out of 10,000), and a connection that is kept alive. What happens now and
+# server's delayed ACK make 22 a second), and a connection that is kept alive. What happens now and
 # then (mqtt_connect.py, mqtt_packet.py) is in memory while it happens.
 
 import time
@@ -47,7 +47,7 @@ class Link(Wire):
         self.within(self.timeout)
         self.start(topic, payload)
         while self.next() != self.pid:
-            pass
+            self.ready("PUBACK")
 
     def listen(self, ms, handler=None):
         """Wait for `ms` milliseconds, give each arriving message to handler(topic, payload), both bytes.
@@ -65,8 +65,6 @@ class Link(Wire):
                     handler(*message)
             now = time.ticks_ms()
             ms = time.ticks_diff(end, now)
-            if ms <= 0:
-                return
             wait = time.ticks_diff(self.seen, now) + (beat * 7 // 2 if self.pinged else beat)
             self.within(min(ms, wait))
             if self.ready(None):
@@ -74,6 +72,8 @@ class Link(Wire):
                 self.next()
             elif wait < ms:
                 errand("link.mqtt_lay", "ping", self)
+            if ms <= 0:
+                return
 
     def close(self):
         """Say DISCONNECT where that is possible, and close."""

@@ -33,3 +33,4 @@ def ask(link, request, code):
             if topic == _RESPONSE:
                 link.inbox = ()
                 return payload
+        link.ready("waiting for the server's answer")
