@@ -2,7 +2,8 @@
 #
 # An errand of telemetry.py when there is a connection again, and of outbox.py to know what it drops. A batch is
 # removed from flash after the server has acknowledged it: what a power cut catches in between is sent twice, with
-# the same time, which to the server is one sample.
+# the same time, which to the server is one sample. A sample without a time gets that of its message's arrival from the
+# server, and of each value it keeps one at a time: so it is a message of its own.
 
 import gc
 import time
@@ -19,18 +20,14 @@ from .outbox import is_mark, path
 _BATCH = const(900)  # bytes; a CoAP message of ThingsBoard's holds 1024 with its header
 _LARGE = const(4096)  # bytes, a segment: where there is a limit on messages, and heap for that
 _HEAP = const(65536)  # bytes that are free then
+_POINTS = const(4096)  # values of a batch, where the server says nothing of them
 _MOST = const(32)  # samples of a batch: however small they are, the heap knows of each
 _HEAD = const(13)  # bytes before a record's body
 _POISON = const(8)  # times that a sample may end a connection which had carried an empty one just before
 _SLOWER = const(250)  # ms between two batches when the server has closed on the second one, twice that the next time
 _SLOWEST = const(60000)
+_APART = const(2)  # ms between two messages: the server's time of a sample without one
 _CLOCK = const(3000)  # ms that a server of the time has to answer
-
-
-class _Deadline:
-    # What clock.ensure() wants to know of a link.
-    def __init__(self, ms):
-        self.end = time.ticks_add(time.ticks_ms(), ms)
 
 
 class _Batch:
@@ -43,10 +40,12 @@ class _Batch:
         self.size = self.n = self.keys = self.end = self.dropped = 0
 
     def add(self, sample):
-        # False where there is no room. Colons are as many as names, or more.
+        # False where it must wait for the next one. Colons are as many as names, or more.
         size = self.size + len(sample) + 2
         keys = self.keys + sample.count(b":")
-        if self.n and (size > self.most or keys > self.points or self.n >= _MOST):
+        # What _sample() gave a time begins with this; json.dumps() has a space behind its colons.
+        is_alone = sample[:11] != b'{"values":{'
+        if self.n and (is_alone or size > self.most or keys > self.points or self.n >= _MOST):
             return False
         self.samples.append(sample)
         self.size = size
@@ -73,11 +72,16 @@ def drain(loop, host, port):
     # Samples are taken between two batches here, and not while one is on its way: it must stay where it is.
     firstboot.step = None
     outbox.limits = None
-    _clock(outbox, host, port)
-    count = 0
+    _clock(outbox, loop.link, host, port)
+    count = sent = 0  # samples, messages
     most = _BATCH
     try:
-        while outbox.segments or outbox.waiting:
+        while outbox.segments or outbox.waiting or outbox.dropped:
+            if outbox.tries:
+                # A server that restarts ends the connection on this one too, and one with a limit may want a pause.
+                loop.link.send(b"{}")
+                sent = 1
+                _rest(loop, 1)
             batch = _collect(outbox, 1 if outbox.tries else most)
             if batch.n:
                 try:
@@ -91,6 +95,7 @@ def drain(loop, host, port):
                 if count:
                     loop.backoff[0] = loop.backoff[1]
                 count += batch.n
+                sent = 1
             _done(outbox, batch)
             if outbox.dropped:
                 loop.dropped += outbox.dropped
@@ -102,8 +107,8 @@ def drain(loop, host, port):
                     report(loop)
                     _rest(loop, 1)
     except OSError:
-        if count:
-            outbox.pace = min(_SLOWEST, max(_SLOWER, outbox.pace * 2))
+        if sent:
+            outbox.pace = min(_SLOWEST, max(_SLOWER, outbox.pace * 2) * (outbox.tries or 1))
         raise
     loop.backoff[0] = loop.backoff[1]
     log("outbox: empty, %d samples sent" % count)
@@ -123,16 +128,13 @@ def count(outbox):
                     told += _told(body)
                 else:
                     samples += 1
-    except OSError as e:
+    except (OSError, MemoryError) as e:
         log("flash: can't read samples:", e)
     return samples, told
 
 
 def _send(loop, batch, payload):
     outbox = loop.outbox
-    if outbox.tries:
-        # A server that restarts, or has a limit, ends the connection on this one too.
-        loop.link.send(b"{}")
     outbox.tries += 1
     if outbox.tries > _POISON:
         outbox.dropped += 1
@@ -151,7 +153,7 @@ def _rest(loop, keys):
     if outbox.limits is None:
         outbox.limits = errand("limits", "ask", link, loop.inbox)
     _, _, message, point = outbox.limits
-    end = time.ticks_add(time.ticks_ms(), int(max(outbox.pace, message, point * keys)))
+    end = time.ticks_add(time.ticks_ms(), int(max(_APART, outbox.pace, message, point * keys)))
     left = 1
     while left > 0:
         tick(loop)
@@ -159,20 +161,21 @@ def _rest(loop, keys):
         link.listen(max(0, min(left, loop.left())), loop.inbox)
 
 
-def _clock(outbox, host, port):
+def _clock(outbox, link, host, port):
     # Samples without a time, and a clock that was never set: it is asked for once.
     outbox.now()
     if outbox.base is None and not outbox.has_asked:
         outbox.has_asked = True
         try:
-            errand("clock", "ensure", _Deadline(_CLOCK), host, port)
+            link.within(_CLOCK)
+            errand("clock", "ensure", link, host, port)
             outbox.now()
         except LinkError as e:
             log("outbox: samples without their time:", e)
 
 
 def _collect(outbox, most):
-    batch = _Batch(most, _LARGE)
+    batch = _Batch(most, _POINTS)
     if outbox.limits:
         size, batch.points, message, _ = outbox.limits
         if message and most == _BATCH and gc.mem_free() > _HEAP:
@@ -224,7 +227,7 @@ def _sample(outbox, body, is_ours):
             ms = outbox.base + ms if is_ours and outbox.base is not None else None
     except ValueError:
         ms = None
-    return values if ms is None else b'{"ts":%d,"values":%s}' % (ms, values)
+    return values if ms is None else b'{"values":%s,"ts":%d}' % (values, ms)
 
 
 def _told(body):
@@ -263,5 +266,8 @@ def _body(f, head, left):
             body = f.read(size)
             if crc32(body) == int(head[5:], 16):
                 return body
-    except (ValueError, MemoryError):
+    except ValueError:
         pass
+    except MemoryError:
+        if left <= _LARGE:  # there will be room another time
+            raise

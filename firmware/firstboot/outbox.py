@@ -18,7 +18,9 @@ from . import errand, log
 _SEGMENT = const(4096)  # bytes, a flash block; what is dropped is dropped by the segment
 _FULL = const(1024)  # bytes that wait for the next write, and make it come early
 _MOST = const(2048)  # bytes that wait where nothing can be written
+_NEVER = const(1048576)  # bytes: more than ever wait
 _ENOSPC = const(28)  # MicroPython's errno does not have it
+_ENAMETOOLONG = const(36)  # littlefs: no room for one more name
 _SANE = const(2025)  # a clock of an earlier year was never set
 _START = const(1000000)  # ms, our clock's beginning: a sample may be a little older than the outbox
 
@@ -44,7 +46,8 @@ class Outbox:
         self.base = None  # ms since 1970 when our clock was 0, as soon as the board's clock is set
         self.up = _START
         self.ticks = time.ticks_ms()
-        self.wrote = time.ticks_add(self.ticks, -rest)
+        self.wrote = _START - rest  # by our clock
+        self.full = _FULL
         self.limits = None  # limits.py's answer
         self.pace = 0  # ms between two batches, found out by being closed on
         self.has_asked = False  # for the time
@@ -74,16 +77,43 @@ class Outbox:
 
     def step(self):
         """Write what waits, if it is time for that."""
-        if self.bytes >= _FULL or self.waiting and time.ticks_diff(time.ticks_ms(), self.wrote) >= self.rest:
+        # The clock is looked at in any case: it would miss a wrap of the ticks, after six days without a sample.
+        if self.now() - self.wrote >= self.rest and self.waiting or self.bytes >= self.full:
             self.flush()
-
-    def flush(self):
-        """Write what waits, now."""
-        if self.budget:
-            self._write()
         while self.bytes > _MOST:
             self.dropped += not is_mark(self.waiting[0])
             self.forget(1)
+
+    def flush(self):
+        """Write what waits, now."""
+        while self.segments and 0 < self.bytes <= self.budget < self.total + self.bytes:
+            self._drop()
+        while 0 < self.bytes <= self.budget:
+            n = self.next - 1 if 0 < self.size <= self.segment - self.bytes else self.next
+            try:
+                # Littlefs keeps all of an append or nothing: it counts from close() on.
+                with open(path(n), "ab") as f:
+                    for record in self.waiting:
+                        f.write(record)
+            except OSError as e:
+                log("flash: can't keep samples:", e)
+                self.size = 0
+                if e.errno in (_ENOSPC, _ENAMETOOLONG) and self.segments:
+                    self._drop()
+                    continue
+                # It may be so for long, and a try wears the flash too: the next is after `rest`.
+                self.wrote = self.up
+                self.full = _NEVER
+                return
+            if n == self.next:
+                self.next += 1
+                self.size = 0
+                self.segments.append(n)
+            self.size += self.bytes
+            self.total += self.bytes
+            self.wrote = self.up
+            self.full = _FULL
+            self.forget(len(self.waiting))
 
     def forget(self, n):
         """The first `n` records that wait are with the server."""
@@ -107,33 +137,6 @@ class Outbox:
         record = b"\x1e%04x%08x" % (len(body), crc32(body)) + body
         self.waiting.insert(i, record)
         self.bytes += len(record)
-
-    def _write(self):
-        while self.segments and self.total + self.bytes > self.budget:
-            self._drop()
-        while 0 < self.bytes <= self.budget:
-            n = self.next - 1 if 0 < self.size <= self.segment - self.bytes else self.next
-            try:
-                # Littlefs keeps all of an append or nothing: it counts from close() on.
-                with open(path(n), "ab") as f:
-                    for record in self.waiting:
-                        f.write(record)
-            except OSError as e:
-                log("flash: can't keep samples:", e)
-                self.size = 0
-                self.next = n + 1
-                if e.errno != _ENOSPC or not self.segments:
-                    return
-                self._drop()
-                continue
-            if n == self.next:
-                self.next += 1
-                self.size = 0
-                self.segments.append(n)
-            self.size += self.bytes
-            self.total += self.bytes
-            self.wrote = time.ticks_ms()
-            self.forget(len(self.waiting))
 
     def _drop(self):
         is_ours = self.segments[0] >= self.since

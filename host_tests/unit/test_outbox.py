@@ -112,6 +112,9 @@ class Loop:
         if payload != b"{}":
             self.payloads.append(payload)
 
+    def within(self, ms):
+        pass
+
     def listen(self, ms, handler=None):
         self.pauses.append(ms)
         self.clock.now += ms
@@ -271,12 +274,13 @@ class Writes:
     """Counts what is opened for writing, and fails on demand."""
 
     def __init__(self, monkeypatch):
-        self.count = 0
+        self.count = self.tries = 0
         self.error = None
         monkeypatch.setattr(outbox, "open", self._open, raising=False)
 
     def _open(self, name, mode="r"):
         if "a" in mode or "w" in mode:
+            self.tries += 1
             if self.error:
                 raise self.error
             self.count += 1
@@ -346,6 +350,66 @@ def test_a_full_flash_costs_the_oldest(clock, monkeypatch):
     assert loop.dropped == 611 - len(numbers)
 
 
+def test_a_folder_that_takes_no_more_names_costs_the_oldest(clock, monkeypatch):
+    writes = Writes(monkeypatch)
+    box = Outbox(65536, 0)
+    fill(box, clock, 600)
+    stored = files()
+    writes.error = OSError(36, "ENAMETOOLONG")  # what littlefs says where a folder's block is full
+    fill(box, clock, 1, first=600)
+    assert files() != stored
+
+
+def test_a_flash_that_takes_nothing_is_left_alone(clock, monkeypatch):
+    writes = Writes(monkeypatch)
+    writes.error = OSError(errno.ENOSPC, "ENOSPC")
+    box = Outbox(65536, MINUTE)
+    for n in range(6000):  # ten minutes
+        box.add(b'{"n":%d}' % n)
+        box.step()
+        clock.now += 100
+        assert box.bytes <= 2048
+    assert writes.tries <= 10
+    assert box.next == 0  # one name, however often it was tried
+    # A write that succeeds ends it.
+    writes.error = None
+    clock.now += MINUTE
+    box.step()
+    assert not box.waiting
+    fill(box, clock, 100, first=6000, step=10)
+    assert writes.count > 2
+    loop = Loop(box, clock)
+    loop.run()
+    assert loop.numbers()[-100:] == list(range(6000, 6100))
+    assert loop.dropped + len(loop.numbers()) == 6100
+
+
+def test_a_sample_larger_than_the_budget_costs_no_other_segment(clock):
+    box = Outbox(4096, 0)
+    fill(box, clock, 60)
+    box.add(b'{"n":60,"x":"%s"}' % (b"y" * 5000))
+    loop = Loop(box, clock)
+    assert loop.run() and loop.numbers() == list(range(60))
+    assert loop.dropped == 1
+
+
+def test_a_smaller_budget_than_before_drops_nothing_without_need(clock):
+    fill(Outbox(65536, 0), clock, 300)
+    box = Outbox(0, 0)
+    box.flush()
+    loop = Loop(box, clock)
+    loop.run()
+    assert loop.numbers() == list(range(300))
+
+
+def test_drops_are_told_where_nothing_else_is_left(clock):
+    box = Outbox(65536, 0)
+    box.add(b'{"x":"' + b"y" * 0xFF00 + b'"}')
+    loop = Loop(box, clock)
+    loop.run()
+    assert loop.dropped == 1 and loop.news and loop.outbox is None
+
+
 def test_a_broken_flash_costs_nothing_that_is_stored(clock, monkeypatch):
     writes = Writes(monkeypatch)
     box = Outbox(65536, 0)
@@ -358,6 +422,38 @@ def test_a_broken_flash_costs_nothing_that_is_stored(clock, monkeypatch):
     assert numbers[:100] == list(range(100))
     assert numbers[100:] == list(range(400 - len(numbers), 300))
     assert loop.dropped == 300 - len(numbers)
+
+
+def test_a_record_that_the_heap_has_no_room_for_stays(clock, monkeypatch):
+    box = Outbox(65536, 0)
+    fill(box, clock, 20)
+
+    class Full:
+        def __init__(self, name, mode):
+            self.file = builtins.open(name, mode)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def seek(self, *where):
+            return self.file.seek(*where)
+
+        def read(self, size):
+            if size > 13 and self.file.tell() > 400:
+                raise MemoryError
+            return self.file.read(size)
+
+    monkeypatch.setattr(drain, "open", Full, raising=False)
+    assert drain.count(box)[0] < 20  # who makes room by it must come to an end
+    loop = Loop(box, clock)
+    with pytest.raises(MemoryError):
+        loop.run()
+    monkeypatch.setattr(drain, "open", builtins.open)
+    loop.run()
+    assert loop.numbers() == list(range(20)) and not loop.dropped
 
 
 def segment(clock, count=12):
@@ -483,14 +579,43 @@ def test_without_a_clock_samples_have_no_time(clock, monkeypatch, capsys):
     clock.is_set = False
 
     def errand(module, *arguments):
-        assert module == "clock"
-        raise LinkError("ntp.host does not tell it")
+        if module == "clock":
+            raise LinkError("ntp.host does not tell it")
+        return Asking.ask()
 
     box = Outbox(65536, 0)
     fill(box, clock, 3)
     monkeypatch.setattr(drain, "errand", errand)
-    assert Loop(box, clock).run() == [(None, {"n": n}) for n in range(3)]
+    loop = Loop(box, clock)
+    assert loop.run() == [(None, {"n": n}) for n in range(3)]
     assert "without their time" in capsys.readouterr().out
+    # The server gives one time to all of a message, and keeps one value for each name and time.
+    assert len(loop.payloads) == 3 and sum(loop.pauses) >= 2 * 2
+
+
+def test_samples_with_a_time_go_together_with_one_that_has_none(clock):
+    clock.is_set = False
+    fill(Outbox(65536, 0), clock, 2)
+    clock.is_set = True
+    box = Outbox(65536, 0)
+    box.add(b'{"ts": 5, "n": 2}')  # a name of the app's own
+    fill(box, clock, 3, first=3)
+    loop = Loop(box, clock)
+    assert [values["n"] for _, values in loop.run()] == list(range(6))
+    assert [json.loads(payload) for payload in loop.payloads[:2]] == [{"n": 0}, {"n": 1}]
+    assert all(ts for ts, _ in loop.samples()[2:])
+
+
+def test_names_like_ts_make_no_time(clock, monkeypatch):
+    clock.is_set = False
+    monkeypatch.setattr(drain, "_clock", lambda *_: None)
+    box = Outbox(65536, 0)
+    for n in range(3):
+        box.add(json.dumps({"ts" if n % 2 else "values": {"n": n}}).encode())
+    loop = Loop(box, clock)
+    loop.samples = list
+    loop.run()
+    assert len(loop.payloads) == 3
 
 
 def test_a_clock_that_nobody_set_says_nothing_over_a_reset(clock):
@@ -509,6 +634,19 @@ def test_ticks_that_wrap_are_no_news(clock):
     clock.is_set = True
     times = [ts for ts, _ in Loop(box, clock).run()]
     assert all(b - a == 86_400_000 // 2 for a, b in zip(times, times[1:], strict=False))
+
+
+def test_a_week_without_a_sample_is_no_news(clock):
+    # read() returns None for so long: nothing but step() looks at the clock. Ticks count to twelve days, both ways.
+    box = Outbox(65536, MINUTE)
+    fill(box, clock, 2)
+    for _ in range(20 * 24):
+        clock.now += 3_600_000
+        box.step()
+    then = clock.now
+    fill(box, clock, 1, first=2)
+    assert not box.waiting
+    assert Loop(box, clock).run()[-1] == (EPOCH * 1000 + then, {"n": 2})
 
 
 def test_samples_that_come_during_the_drain_go_behind(clock):
@@ -580,6 +718,32 @@ def test_a_server_that_closed_is_sent_to_more_slowly_and_then_faster_again(clock
     loop.run()
     assert loop.pauses[0] == 1000 and 5000 <= sum(loop.pauses[:6]) <= 7000
     assert sum(loop.pauses) < 8000 * 4 and loop.pauses[-1] < 500
+
+
+def test_a_sample_that_a_connection_ends_on_gets_longer_and_longer_pauses(clock):
+    # A server with a limit that it does not tell, of a message a minute: the empty one may count as well.
+    box = Outbox(65536, 0)
+    fill(box, clock, 1)
+    box.tries = 1
+    loop = Loop(box, clock)
+    last = [clock.now]
+
+    def send(payload):
+        last[0], ago = clock.now, clock.now - last[0]
+        if ago < 50_000:
+            raise LinkError("closed")
+        loop.payloads.append(payload)
+
+    loop.send = send
+    for tries in range(2 * drain._POISON):
+        clock.now += MINUTE  # the back-off
+        try:
+            loop.run()
+            break
+        except LinkError:
+            assert box.tries <= drain._POISON
+    assert b'"n": 0' in loop.payloads[-1] and not loop.dropped
+    assert 1 < tries < drain._POISON
 
 
 def test_a_server_that_closes_gets_one_sample_at_a_time_behind_an_empty_one(clock):
