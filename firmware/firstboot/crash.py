@@ -3,7 +3,8 @@
 #
 # An errand of the boot and of its end. A hang that the watchdog ends leaves no word, so a boot counts as crashed
 # from the start, and no longer when it has lived for a minute; a power-up starts anew. A board that never crashes
-# never writes.
+# never writes. To an RP2 each reset is the watchdog's: it tells a hang from what somebody wanted only where the boot
+# before counted as crashed, which wanted resets end.
 
 import json
 import os
@@ -25,33 +26,29 @@ def begin():
     """
     count, report = _read()
     cause = machine.reset_cause()
-    wanted = "PWRON_RESET SOFT_RESET DEEPSLEEP_RESET".split()  # as far as the port has them
-    if cause in [getattr(machine, name) for name in dir(machine) if name in wanted]:
+    wanted = "PWRON_RESET SOFT_RESET DEEPSLEEP_RESET".split()  # as far as the port has them: an RP2 has the first
+    wanted = [getattr(machine, name) for name in dir(machine) if name in wanted]
+    if cause in wanted:
         # The power is new, or a person or the app wanted this: nothing that crashes resets in this way.
         clear()
         return False, report, False
     if count >= _MOST:
         return True, report, False
-    if report is None and cause == machine.WDT_RESET:
-        report = "reset without a word: the watchdog, or the app's own machine.reset()"
+    if report is None and cause == machine.WDT_RESET and (count or len(wanted) > 1):
+        report = "reset without a word: the watchdog, or machine.reset()"
     count += 1
-    _write(count, report if count == _MOST else None)
-    return count == _MOST, report, True
+    is_last = count == _MOST
+    _write(count, report if is_last else None)
+    return is_last, report, not is_last
 
 
 def note(error):
     """Keep the report of the crash that `error` is, for the next boot to send."""
-    text = clean(errand("trace", "text", error))
-    _write(_read()[0], text[-_TEXT:])
-
-
-def excuse():
-    """The reset that follows is none of a crash: no report of it is sent."""
-    _write(0, "")
+    _write(_read()[0], clean(errand("trace", "text", error))[-_TEXT:])
 
 
 def clear():
-    """This boot is none of those that crash."""
+    """This boot is none of those that crash, and a reset that follows was wanted."""
     try:
         os.remove(_FILE)
     except OSError:

@@ -36,7 +36,7 @@ def end(loop, error):
             store.save(state, credentials)
         except OSError as e:  # it is refused again after the reset, and comes back here
             log("flash: the identity can't be written, the old one stays:", e)
-        errand("crash", "excuse")
+        errand("crash", "clear")
     else:
         log("firstboot: crashed, starting again in %d s" % (_CRASH // 1000))
         errand("trace", "trace", error)

@@ -55,9 +55,36 @@ def test_what_somebody_wanted_is_no_crash(cause):
 def test_what_firstboot_wanted_is_no_crash():
     for _ in range(4):
         boot()
-    crash.excuse()
-    assert boot() == (False, "", True)  # nothing is told; from here on it counts anew
+    crash.clear()
+    assert boot(machine.HARD_RESET) == (False, None, True)  # nothing is told; from here on it counts anew
     assert boot()[1].startswith(TEXT)
+
+
+@pytest.fixture
+def rp2(monkeypatch):
+    """A port that tells the power-up from all other resets, and no more."""
+    for name in ("HARD_RESET", "SOFT_RESET", "DEEPSLEEP_RESET"):
+        monkeypatch.delattr(machine, name)
+
+
+@pytest.mark.usefixtures("rp2")
+def test_an_rp2_tells_a_hang_from_a_reset_that_was_wanted():
+    assert boot(machine.PWRON_RESET) == (False, None, False)
+    for _ in range(3):
+        crash.clear()  # a minute went by, or it was Ctrl-C, `firstboot flash`, an update
+        assert boot() == (False, None, True)
+    assert boot()[1].startswith(TEXT)  # nothing has cleared the boot before
+    assert [boot()[0] for _ in range(3)] == [False, False, True]
+
+
+def test_a_chip_that_knows_its_watchdog_tells_of_a_late_hang_too():
+    boot()
+    crash.clear()
+    assert boot()[1].startswith(TEXT)
+
+
+def test_safe_mode_is_not_ended_by_a_minute():
+    assert [boot()[2] for _ in range(6)] == [True] * 4 + [False] * 2
 
 
 def test_the_report_is_sent_once_and_by_safe_mode_always():

@@ -1,6 +1,6 @@
 # The end of an update's trial: it is kept, or it was the last boot of it. MIT licence, (c) 2026 the firstboot authors.
 #
-# Errands of loop.py and install.py.
+# Errands of bring.py and loop.py.
 
 from micropython import const
 
@@ -19,7 +19,7 @@ def restart(loop):
     """Restart the board; samples that wait in memory go to flash before."""
     errand("mend", "end", loop)
     loop.link.close()
-    errand("crash", "excuse")
+    errand("crash", "clear")
     errand("board", "reset")
 
 
