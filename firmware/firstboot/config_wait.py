@@ -9,17 +9,23 @@ import machine
 from . import errand, log, pause
 
 _FLASH = const(150)  # ms
+_TRIES = const(230)  # ten minutes
 
 
 def wait(path, error):
-    """The config in the file `path` is wrong as `error` says: wait for the file to change, and reset."""
+    """The config in the file `path` is wrong as `error` says: wait for the file to change, and reset.
+
+    In ten minutes at most: where it is a new firmware that can't use the config, a reset brings the old one back.
+    """
     log("config: %s %s" % error.args)
     log("config: waiting for %s to change" % path)
     before = _content(path)
-    while _content(path) == before:
+    for _ in range(_TRIES):
+        if _content(path) != before:
+            break
         blink(2)
         pause(2000)
-    log("config: changed, starting again")
+    log("config: starting again")
     errand("board", "reset")
 
 

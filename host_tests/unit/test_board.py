@@ -1,5 +1,7 @@
 """What differs from port to port, and waiting with the watchdog."""
 
+import pathlib
+
 import firstboot
 import machine
 import micro
@@ -75,6 +77,25 @@ def test_blink(monkeypatch):
     monkeypatch.setattr(micro.time, "sleep_ms", lambda ms: None)
     config_wait.blink(3)
     assert machine.flashes == 3
+
+
+@pytest.mark.parametrize("changes", [True, False])
+def test_a_config_is_waited_for_for_ten_minutes(monkeypatch, capsys, changes):
+    # Where a firmware on trial can't use it, the reset brings the old one back.
+    waited = []
+
+    def sleep(ms):
+        waited.append(ms)
+        if changes and sum(waited) > 60_000:
+            pathlib.Path("config.json").write_text("{}")
+
+    monkeypatch.setattr(micro.time, "sleep_ms", sleep)
+    pathlib.Path("config.json").write_text("{")
+    with pytest.raises(machine.Reset):
+        config_wait.wait("config.json", ValueError("config.json", "is no JSON"))
+    least = 60_000 if changes else 590_000
+    assert least < sum(waited) < least + 20_000
+    assert "config: starting again" in capsys.readouterr().out
 
 
 def test_a_board_without_an_led_stays_dark(monkeypatch):
