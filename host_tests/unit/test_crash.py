@@ -6,7 +6,7 @@ import os
 import firstboot
 import machine
 import pytest
-from firstboot import board, crash, errand, ready
+from firstboot import board, crash, ended, errand, ready
 
 TEXT = "reset without a word"
 
@@ -71,8 +71,11 @@ def rp2(monkeypatch):
 def test_an_rp2_tells_a_hang_from_a_reset_that_was_wanted():
     assert boot(machine.PWRON_RESET) == (False, None, False)
     for _ in range(3):
-        crash.clear()  # a minute went by, or it was Ctrl-C, `firstboot flash`, an update
+        crash.clear()  # a minute went by, or it was an update
         assert boot() == (False, None, True)
+    with pytest.raises(KeyboardInterrupt):
+        ended.end(None, KeyboardInterrupt())
+    assert boot()[1] is None
     assert boot()[1].startswith(TEXT)  # nothing has cleared the boot before
     assert [boot()[0] for _ in range(3)] == [False, False, True]
 
