@@ -8,8 +8,10 @@ import tarfile
 from types import SimpleNamespace
 
 import esp32
+import firstboot
 import machine
 import pytest
+from firstboot.link import LinkError
 from firstboot.ota import begin, bring, digest, files, find, room, state, tar, trial
 
 from . import packages
@@ -103,6 +105,9 @@ def test_a_name_in_two_parts():
         (packages.tar({"/boot.mpy": b""}), "firstboot itself comes with the firmware"),
         (packages.tar({"app.py": b""}, type=tarfile.SYMTYPE, linkname="/main.py"), "is neither file nor folder"),
         (packages.tar({"app.py": b""})[:200], "this is not a TAR archive"),
+        (packages.tar({"n" * 120: b""}, tarfile.PAX_FORMAT), "a name in the archive is too long, or not in ASCII"),
+        (packages.tar({"\xe4.py": b""}, tarfile.PAX_FORMAT), "a name in the archive is too long, or not in ASCII"),
+        (packages.tar({"n" * 120: b""}, tarfile.GNU_FORMAT), "@LongLink in the archive is neither file nor folder"),
         (
             packages.tar({"a": b"1"}).replace(b"ustar", b"\0\0\0\0\0").replace(b"0000644", b"0000645"),
             "not a TAR archive",
@@ -114,6 +119,25 @@ def test_what_is_no_good_archive(data, says):
     with pytest.raises(ValueError, match=says):
         tar.install(1)
     assert not os.path.exists("main.py") and not os.path.exists("main2.py")
+
+
+def test_a_name_that_pax_tells_is_seen_wherever_it_is():
+    # Behind so much that it lies across two blocks.
+    for size in range(480, 520):
+        comment = "c" * size
+        put(packages.tar({"n" * 120: b""}, tarfile.PAX_FORMAT, pax_headers={"comment": comment}))
+        with pytest.raises(ValueError, match="too long"):
+            tar.install(1)
+        files.remove("update.1")
+
+
+def test_a_size_that_no_file_has_ends():
+    head = bytearray(packages.tar({"x": b""}, tarfile.PAX_FORMAT, type=tarfile.XHDTYPE)[:512])
+    head[124:136] = b"77777777777\0"
+    head[148:156] = b"%06o\0 " % (sum(head) - sum(head[148:156]) + 256)
+    put(head)
+    tar.install(1)
+    assert unpacked() == {}
 
 
 def test_an_absolute_name_stays_inside():
@@ -182,10 +206,11 @@ class Link:
     timeout = 500
     pid = 7
 
-    def __init__(self, attributes, data=b"", fails_at=None):
+    def __init__(self, attributes, data=b"", fails_at=None, empty_at=None):
         self.attributes = attributes
         self.data = data
         self.fails_at = fails_at
+        self.empty_at = empty_at
         self.asked = []
         self.sent = []
         self.inbox = ()
@@ -227,6 +252,8 @@ class Link:
         size = int(payload)
         piece = self.data[n * size : (n + 1) * size]
         self.out += b"\x40\2\0\0"
+        if n == self.empty_at:
+            piece = b""
         if n * size < len(self.data):
             topic = topic.replace(b"request", b"response")
             length = len(topic) + 2 + len(piece)
@@ -296,7 +323,7 @@ def test_firmware_goes_first():
     ("more", "says"),
     [
         ({"url": "http://example.org"}, "link"),
-        ({"size": None}, "no size"),
+        ({"size": None}, "sw_size is no size: None"),
         ({"size": 0}, "no size"),
         ({"size": -5}, "no size"),
         ({"size": "12"}, "no size"),
@@ -312,7 +339,7 @@ def test_what_can_not_be_taken_is_refused_once(more, says):
     board = loop(link)
     assert find.find(board) is None
     assert [told["sw_state"] for told in link.sent] == ["FAILED"]
-    assert says in link.sent[0]["sw_error"]
+    assert says in link.sent[0]["sw_error"] and "fw_" not in link.sent[0]["sw_error"]
     assert find.find(board) is None
     assert len(link.sent) == 1
 
@@ -425,6 +452,116 @@ def test_a_lost_connection_goes_on_where_it_was():
     with pytest.raises(machine.Reset):
         fetched(link)
     assert link.asked == list(range(-(-len(data) // CHUNK)))
+
+
+def test_a_server_whose_cache_lets_go_of_the_package_is_asked_again():
+    data = packages.tar({"app.py": b"a" * 9000})
+    link = Link(assigned(data), data, empty_at=2)
+    with pytest.raises(LinkError, match="nothing at byte 4096"):
+        fetched(link)
+    link.empty_at = None
+    with pytest.raises(machine.Reset):
+        fetched(link)
+    assert link.asked == [0, 1, 2, *range(2, -(-len(data) // CHUNK))]
+    assert "FAILED" not in states(link)
+
+
+def test_a_server_that_never_has_more_is_no_reason_to_ask_for_ever():
+    data = packages.tar({"app.py": b"a" * 9000})
+    link = Link(assigned(data), data, empty_at=2)
+    with pytest.raises(LinkError):
+        fetched(link)
+    fetched(link)
+    assert link.sent[-1]["sw_error"] == f"the server has 0 bytes at 4096 of {len(data)}"
+
+
+@pytest.mark.parametrize("kind", ["sw", "fw"])
+@pytest.mark.usefixtures("partitions")
+def test_a_lost_acknowledgement_leaves_no_trial_that_did_not_begin(kind):
+    data = packages.tar(APP) if kind == "sw" else IMAGE
+    link = Link(assigned(data, kind), data)
+    send, left = link.send, [1]
+
+    def lost(payload):
+        send(payload)
+        if b"UPDATING" in payload and left.pop():
+            raise LinkError("the server closed the connection")
+
+    link.send = lost
+    with pytest.raises(LinkError):
+        fetched(link)
+    assert boot().trial is None
+    link.send = send
+    with pytest.raises(machine.Reset):
+        fetched(link)
+    assert [told[f"{kind}_state"] for told in link.sent][-2:] == ["VERIFIED", "UPDATING"]
+
+
+class FullFlash:
+    """`state.save()` finds no room as long as one of these is there."""
+
+    def __init__(self, monkeypatch, *names):
+        self.names = names
+        self.save = state.save
+        monkeypatch.setattr(state, "save", self)
+
+    def __call__(self, content):
+        if any(map(os.path.exists, self.names)):
+            raise OSError(28, "ENOSPC")
+        self.save(content)
+
+
+def test_a_trial_that_can_not_be_counted_is_over(monkeypatch):
+    data = packages.tar(APP)
+    with pytest.raises(machine.Reset):
+        fetched(Link(assigned(data), data))
+    keep(monkeypatch, state)
+    FullFlash(monkeypatch, "update.1")
+    sys.path[:] = ["here"]
+    assert boot().trial is None and sys.path == ["here"]
+    link = Link(assigned(data), data)
+    fetched(link)
+    assert link.sent == [{"sw_state": "FAILED", "sw_error": "flash: [Errno 28] ENOSPC"}]
+
+
+def test_a_board_starts_on_a_flash_that_takes_nothing(monkeypatch, partitions):
+    with pytest.raises(machine.Reset):
+        fetched(Link(assigned(IMAGE, "fw"), IMAGE))
+    keep(monkeypatch, state)
+    FullFlash(monkeypatch, ".")
+    partitions.running = "ota_1"
+    assert boot() == "reset" and partitions.boot == "ota_0"
+    partitions.running = "ota_0"
+    assert boot().trial is None
+
+
+def test_what_was_removed_and_not_noted_is_not_kept_later(monkeypatch):
+    data = packages.tar(APP)
+    with pytest.raises(machine.Reset):
+        fetched(Link(assigned(data), data))
+    keep(monkeypatch, state)
+    full = FullFlash(monkeypatch, ".")
+    assert boot().trial is None and not os.path.exists("update.1")
+    full.names = ()
+    assert boot().trial is None
+    assert "trial" not in state.load()
+
+
+def test_what_does_not_fit_when_unpacked_is_told_and_leaves_no_trace(monkeypatch):
+    data = packages.tar({"app.py": b"a" * 3000})
+    keep(monkeypatch, state)
+    FullFlash(monkeypatch, "update.1")
+    link = Link(assigned(data), data)
+    fetched(link)
+    assert states(link)[-1] == "FAILED" and "ENOSPC" in link.sent[-1]["sw_error"]
+    assert os.listdir() == ["update.json"]
+    assert find.find(loop(link)) is None
+
+
+def keep(monkeypatch, module):
+    """Errands shall find what the test has put into `module`."""
+    monkeypatch.setattr(firstboot, "forget", lambda name: None)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
 
 
 def test_a_connection_that_carries_nothing_is_given_time():

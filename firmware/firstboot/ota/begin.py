@@ -2,6 +2,7 @@
 #
 # An errand of boot.py; state.py tells what is in update.json.
 
+import os
 import sys
 from micropython import const
 
@@ -25,7 +26,7 @@ def begin(config):
         errand("ota.state", "save", state)
     trial = state.get("trial")
     slot = state.get("slot")
-    if trial and _is_over(trial):
+    if trial and _is_over(trial, slot):
         trial = None
     if trial and trial[_KIND] == "sw":
         slot = trial[_PLACE]
@@ -35,20 +36,30 @@ def begin(config):
     return errand("ota.updates", "Updates", every, config["transport"], trial and trial[_KIND])
 
 
-def _is_over(trial):
-    # Counts this boot of it. A firmware's bootloader goes back by itself where it was built so, and after a cut it may
-    # not have gone yet.
+def _is_over(trial, slot):
+    # Counts this boot of it; one that can't be counted is its last, or there would be no end to them. `slot`: of the
+    # app to go back to. A firmware's bootloader goes back by itself where it was built so, and after a cut it may not
+    # have gone yet.
     kind, title, version, key, place, back, boots, why = trial
     boots += 1
-    is_over = boots > _BOOTS
-    if not is_over:
+    if boots <= _BOOTS:
         log("update: %s %s is on trial, boot %d of %d" % (title, version, boots, _BOOTS))
-        errand("ota.state", "count", boots, None)
-        if kind == "sw" or errand("ota.partition", "run", place):
-            return False
-        why = "it can't be started"
+        try:
+            errand("ota.state", "count", boots, None)
+            if kind == "sw":
+                os.stat(_FOLDER % place)  # gone, where an earlier boot went back and could not note it
+                return False
+            if errand("ota.partition", "run", place):
+                return False
+            why = "it can't be started"
+        except OSError as e:
+            why = "flash: %s" % e
     log("update: back to what was before %s %s" % (title, version))
-    errand("ota.state", "refuse", kind, key, why or "it did not reach the server in %d boots" % _BOOTS)
+    try:
+        errand("ota.files", "tidy", slot)  # what is noted needs room
+        errand("ota.state", "refuse", kind, key, why or "it did not reach the server in %d boots" % _BOOTS)
+    except OSError as e:  # the next boot comes here, too
+        log("flash: this can't be noted:", e)
     if kind == "fw":
         errand("ota.partition", "run", back)
     return True

@@ -4,6 +4,7 @@
 # again: neither after a lost connection nor after a power cut.
 
 from .. import feed, log
+from ..link import LinkError
 
 
 def fetch(loop, size, source, target, sample):
@@ -20,6 +21,8 @@ def fetch(loop, size, source, target, sample):
     try:
         while target.there < size:
             data = source.get(target.there // chunk)
+            if not data and target.there > began:  # the server's cache has let go of it, until the next connection
+                raise LinkError("the server has nothing at byte %d" % target.there)
             if len(data) != min(chunk, size - target.there):
                 raise ValueError("the server has %d bytes at %d of %d" % (len(data), target.there, size))
             try:

@@ -33,11 +33,11 @@ def look(shared):
 
 def check(package):
     """Look over what the server says of `package`. ValueError: why it can't be taken."""
-    size, algorithm, checksum, _, url = package[3:]
+    kind, _, _, size, algorithm, checksum, _, url = package
     if url:
         raise ValueError("the package is a link; this board takes uploaded ones")
     if not isinstance(size, int) or not 0 < size <= _MOST:
-        raise ValueError("fw_size or sw_size is no size: %s" % size)
+        raise ValueError("%s_size is no size: %s" % (kind, size))
     if not isinstance(checksum, str) or not checksum:
         raise ValueError("the package has no checksum")
     errand("ota.digest", "make", algorithm)

@@ -53,7 +53,7 @@ class Source:
             # Somebody calls, or the server has no such package.
             errand("link.mqtt_packet", "read", link, kind, size)
             for topic, payload in link.inbox:
-                if topic == b"v2/fw/error":
+                if topic == b"v2/fw/error":  # for software, too
                     raise ValueError("the server says " + str(payload, "utf-8"))
 
     def _piece(self, size):

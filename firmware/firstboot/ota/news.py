@@ -26,7 +26,8 @@ def tell_server(loop):
 
 def refuse(loop, package, why):
     """Note that `package` (as look.py has it) is not wanted again, and tell the server. OSError as the link's verbs."""
+    # First, as what is noted needs room.
+    errand("ota.files", "tidy", errand("ota.state", "begun", None)[0])
     errand("ota.state", "refuse", package[0], package[6], why)
-    errand("ota.files", "remove", "update.part")
     loop.ota.look = 0  # the server has closed the connection, perhaps: it is told then
     tell_server(loop)

@@ -36,10 +36,15 @@ def _unpack(f, folder):
             size = -size % _BLOCK
             f.read(size)
             size = 0
-        elif kind not in b"xg":  # what pax tells of a file: nothing that matters here
+        elif kind not in b"xg":
             raise ValueError("%s in the archive is neither file nor folder" % name)
+        told = b""  # by pax of a file: nothing that matters here, but a name that has no place where names are
         while size > 0:
-            size -= len(f.read(_BLOCK)) or size
+            data = f.read(_BLOCK)
+            size -= len(data) or size
+            told = told[-5:] + data
+            if b" path=" in told:
+                raise ValueError("a name in the archive is too long, or not in ASCII")
         feed()
 
 
