@@ -111,6 +111,8 @@ def drain(loop, host, port):
             outbox.pace = min(_SLOWEST, max(_SLOWER, outbox.pace * 2) * (outbox.tries or 1))
         raise
     loop.backoff[0] = loop.backoff[1]
+    if outbox.base is None:  # the next sample has no time either
+        time.sleep_ms(_APART)
     log("outbox: empty, %d samples sent" % count)
     loop.outbox = None
     forget("firstboot.outbox")

@@ -55,7 +55,7 @@ def read(payload):
         for rule in (rates.get(name) or "").split(","):
             if not rule:
                 continue
-            count, seconds = [int(number) for number in rule.split(":")]
+            count, seconds = map(int, rule.split(":"))
             if count < 1 or seconds < 1:
                 continue
             # An eighth slower than allowed: the server's clock is another.

@@ -21,6 +21,7 @@ CONFIG = {
     "retry": {"first": 0.1, "most": 0.3},
     "server": {"timeout": 2},
     "wifi": {"timeout": 1},
+    "ntp": {"host": "127.0.0.1", "port": 9},  # nobody is there
 }
 
 
@@ -72,6 +73,19 @@ def test_a_server_that_is_away(stage):
     # The board's clock and the server's are this machine's, but the board's counts whole seconds.
     assert min(gaps[before + 1 : count - 1]) > 0
     assert not outboxes(image)
+
+
+def test_without_a_clock_each_sample_is_the_servers_latest_for_a_moment(stage):
+    standin, image = stage.standin, stage.image()
+    with stage.board(image, clock="unset") as board:
+        assert board.wait(have(stage, 5)), board.run_so_far.log
+        standin.stop()
+        board.wait(lambda _: False, 1.5)
+        standin.start()
+        assert board.wait("outbox: empty, [1-9]"), board.run_so_far.log
+        assert board.wait(have(stage, len(stored(stage)) + 5)), board.run_so_far.log
+    # ThingsBoard keeps one value for each name and time.
+    assert min(complete(stage)) > 0
 
 
 def test_a_wifi_that_is_away(stage):
