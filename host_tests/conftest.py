@@ -1,12 +1,12 @@
 """Makes the firmware importable on CPython, and starts the stand-in for tests that ask for it."""
 
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "firmware"), str(ROOT / "host_tests" / "shims")]
+from tools.places import FIRMWARE, MICROCOAPY, ROOT
+
+sys.path[:0] = [str(FIRMWARE), str(ROOT / "host_tests/shims"), str(MICROCOAPY.parent)]
 
 import micro  # noqa: E402 - it is on the path only now
 

@@ -9,7 +9,7 @@ import time
 from types import ModuleType
 from typing import Any
 
-from .build import FIRMWARE
+from .places import FIRMWARE
 
 
 @functools.cache

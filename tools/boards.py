@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-BOARDS = Path(__file__).parent.parent / "boards"
+from .places import BOARDS
 
 
 class BoardError(ValueError):

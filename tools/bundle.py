@@ -18,12 +18,13 @@ from typing import Annotated
 import typer
 
 from . import package
-from .build import FIRMWARE, SMALL_INTS, STRIP, source_name
+from .build import SMALL_INTS, STRIP, source_name
+from .places import FIRMWARE, ROOT, version
 from .shorten import shorten
 from .versions import MPY_CROSS, mpy_cross
 from .vm import VmError, umqtt_simple
 
-BUILD = FIRMWARE.parent / "build"
+BUILD = ROOT / "build"
 _SOURCES = ("main.py", "app.py", "config.example.json")
 _WHEN = (1980, 1, 1, 0, 0, 0)  # a ZIP file's zero hour
 
@@ -52,7 +53,7 @@ def bundles(releases: Iterable[str] = MPY_CROSS) -> dict[str, dict[str, bytes]]:
     made = {}
     for key, names in groups.items():
         alone = list(abis.values()).count(abis[key]) == 1
-        name = f"firstboot-{package.version()}-mpy{abis[key]}" + ("" if alone else f"-micropython-{names[-1]}")
+        name = f"firstboot-{version()}-mpy{abis[key]}" + ("" if alone else f"-micropython-{names[-1]}")
         made[name] = _files(code[key], names, abis[key])
     return made
 
@@ -104,9 +105,9 @@ def _files(compiled: dict[str, bytes], releases: list[str], abi: str) -> dict[st
     span = releases[0] if len(releases) == 1 else f"{releases[0]} to {releases[-1]}"
     files = {f"lib/{place}": data for place, data in compiled.items()}
     files |= {name: (FIRMWARE / name).read_bytes() for name in _SOURCES}
-    files["LICENSE"] = (FIRMWARE.parent / "LICENSE").read_bytes()
+    files["LICENSE"] = (ROOT / "LICENSE").read_bytes()
     files["package.json"] = package.text(index).encode()
-    files["README.txt"] = _README.format(version=package.version(), releases=span, abi=abi).encode()
+    files["README.txt"] = _README.format(version=version(), releases=span, abi=abi).encode()
     return files
 
 

@@ -8,14 +8,13 @@ start with "firstboot". The module is imported only when it is the one to run, s
 from __future__ import annotations
 
 import inspect
-import re
 from importlib import import_module
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from . import places
 from .console import Failed, show_failed
 
 # name: module in this package, panel of the help, what the help says. In the order in which they are needed.
@@ -101,9 +100,7 @@ app = typer.Typer(cls=_Lazy, no_args_is_help=True, pretty_exceptions_show_locals
 
 def _version(wanted: bool) -> None:
     if wanted:
-        text = (Path(__file__).parent.parent / "firmware" / "firstboot" / "__init__.py").read_text()
-        number = re.search(r'^__version__ = "(.+)"', text, re.M)
-        typer.echo(f"firstboot {number[1] if number else '?'}")
+        typer.echo(f"firstboot {places.version()}")
         raise typer.Exit
 
 

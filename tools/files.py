@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .build import FIRMWARE, BuildError, compile_file, firmware
+from .build import BuildError, compile_file, firmware
 from .config import bundle
 from .console import err, fail
+from .places import FIRMWARE
 from .vm import VmError
 
 

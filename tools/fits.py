@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from .build import FIRMWARE
+from .places import FIRMWARE
 from .versions import BOARD_STUBS, NEWEST, OLDEST, PORTS, STUBS, mpy_cross, stubs
 from .vm import VmError, cache, locked
 

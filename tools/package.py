@@ -4,16 +4,15 @@ them, and boards/frozen_names.py."""
 from __future__ import annotations
 
 import json
-import re
 import sys
 from typing import Annotated, Any
 
 import typer
 
-from .build import FIRMWARE
+from .places import BOARDS, FIRMWARE, ROOT, version
 
-INDEX = FIRMWARE.parent / "package.json"
-NAMES = FIRMWARE.parent / "boards/frozen_names.py"
+INDEX = ROOT / "package.json"
+NAMES = BOARDS / "frozen_names.py"
 
 # By name from micropython-lib's index; microCoAPy, which only transport "coap" needs, from its own repository.
 DEPENDENCIES = [["umqtt.simple", "latest"], ["github:insighio/microCoAPy", "HEAD"]]
@@ -30,13 +29,6 @@ _NAMES = """\
 
 def never():
 """
-
-
-def version() -> str:
-    """The package's version, the only place where it is written by hand."""
-    found = re.search(r'^__version__ = "(.+)"$', (FIRMWARE / "firstboot/__init__.py").read_text(), re.MULTILINE)
-    assert found
-    return found[1]
 
 
 def modules() -> list[str]:

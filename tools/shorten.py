@@ -23,12 +23,10 @@ from typing import Annotated
 import typer
 
 from .console import fail
+from .places import FIRMWARE, MICROCOAPY
 from .vm import umqtt_simple
 
 app = typer.Typer()
-
-FIRMWARE = Path(__file__).parent.parent / "firmware"
-SHIMS = Path(__file__).parent.parent / "host_tests" / "shims"
 
 # What a board that speaks MQTT with a token never loads, by the beginning of its path below firmware/firstboot. The
 # benchmark boots without these to prove it.
@@ -75,7 +73,7 @@ def names() -> dict[str, str]:
     counts: Counter[str] = Counter()
     taken = _modules() | _PUBLIC | set(_ROM) | _keywords()
     used: set[str] = set()
-    libraries = {"mqtt_hello": [umqtt_simple()], "coap": sorted((SHIMS / "microcoapy").glob("*.py"))}
+    libraries = {"mqtt_hello": [umqtt_simple()], "coap": sorted(MICROCOAPY.glob("*.py"))}
     for user, library in libraries.items():
         theirs = {name for path in library for name in identifiers(_parse(path.read_text()))}
         taken |= theirs & set(identifiers(_parse((FIRMWARE / f"firstboot/link/{user}.py").read_text())))

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tools.build import FIRMWARE, SHIMS, firmware
+from tools.build import firmware
+from tools.places import MICROCOAPY, ROOT
 from tools.vm import umqtt_simple
 from tools.vm.tree import source
 
@@ -94,13 +95,13 @@ def site(tmp_path):
     """On loopback: the tree, a package index with umqtt.simple, and microCoAPy's repository with our stand-in."""
     root = tmp_path / "site"
     root.mkdir()
-    (root / "tree").symlink_to(FIRMWARE.parent)
+    (root / "tree").symlink_to(ROOT)
     code = firmware()["/lib/umqtt/simple.mpy"]
     digest = hashlib.sha256(code).hexdigest()[:8]
     _write(root / "index/file" / digest[:2] / digest, code)
     entry = {"v": 1, "version": "1.4.0", "hashes": [["umqtt/simple.mpy", digest]]}
     _write(root / "index/package/6/umqtt.simple/latest.json", json.dumps(entry).encode())
-    shims = {f"microcoapy/{path.name}": path for path in (SHIMS / "microcoapy").glob("*.py")}
+    shims = {f"microcoapy/{path.name}": path for path in MICROCOAPY.glob("*.py")}
     repository = root / "repository/insighio/microCoAPy/HEAD"
     for name, path in shims.items():
         _write(repository / name, path.read_bytes())

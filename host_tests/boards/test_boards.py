@@ -6,6 +6,7 @@ import re
 import pytest
 
 from tools import boards
+from tools.places import BOARDS
 from tools.stage import Stage
 from tools.vboard.board import KINDS
 
@@ -58,6 +59,6 @@ def test_a_virtual_board_of_this_kind_provisions_itself(name):
 
 def test_upstreams_fields_have_upstreams_form():
     for name in NAMES:
-        data = json.loads((boards.BOARDS / name / "board.json").read_text())
+        data = json.loads((BOARDS / name / "board.json").read_text())
         assert all(isinstance(data[field], str) for field in ("mcu", "vendor", "product", "url"))
         assert data["features"] == sorted(data["features"]) and "WiFi" in data["features"]

@@ -6,8 +6,9 @@ import zipfile
 
 import pytest
 
-from tools import bundle, package
-from tools.build import FIRMWARE, firmware
+from tools import bundle
+from tools.build import firmware
+from tools.places import FIRMWARE, version
 from tools.stage import Stage
 from tools.vboard import Image, VirtualBoard
 from tools.versions import MPY_CROSS, NEWEST, OLDEST
@@ -19,7 +20,7 @@ def made():
 
 
 def test_one_bundle_serves_every_release(made):
-    name = f"firstboot-{package.version()}-mpy6.3"
+    name = f"firstboot-{version()}-mpy6.3"
     assert list(made) == [name]
     assert f"MicroPython {OLDEST} to {NEWEST}" in made[name]["README.txt"].decode()
     assert len(MPY_CROSS) == 7

@@ -2,9 +2,8 @@
 
 import pytest
 
-from tools.build import FIRMWARE
+from tools.places import FIRMWARE, ROOT
 
-ROOT = FIRMWARE.parent
 MANIFEST = ROOT / "manifest.py"
 ALL = {str(path.relative_to(FIRMWARE)) for path in (FIRMWARE / "firstboot").rglob("*.py")}
 SLICES = {

@@ -3,7 +3,7 @@
 import json
 
 import tools.package
-from tools.build import FIRMWARE
+from tools.places import FIRMWARE
 from tools.stage import Stage
 from tools.vboard import Image, VirtualBoard
 

@@ -7,7 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from tools import shorten
-from tools.build import FIRMWARE, firmware
+from tools.build import firmware
+from tools.places import FIRMWARE
 from tools.vm import find
 
 # Prints the names of a file that are not in ROM: asking for one of these makes one more name on the heap.

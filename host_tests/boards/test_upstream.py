@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tools import boards
-from tools.build import FIRMWARE
+from tools.places import BOARDS, FIRMWARE
 
 NAMES = boards.names()
 PORTS = {name: boards.load(name).port for name in NAMES}
@@ -63,13 +63,13 @@ def configured(port, folder, variant, tmp_path):
 @pytest.mark.parametrize(("name", "variant"), VARIANTS)
 def test_a_board_is_upstreams_but_for_the_manifest(micropython, tmp_path, name, variant):
     port = micropython / "ports" / PORTS[name]
-    ours = configured(port, boards.BOARDS / name, variant, tmp_path)
+    ours = configured(port, BOARDS / name, variant, tmp_path)
     upstreams = configured(port, port / "boards" / name, variant, tmp_path)
     own = {"MICROPY_BOARD_DIR", "MICROPY_FROZEN_MANIFEST"}
     assert {key: ours[key] for key in ours if key not in own} == {
         key: upstreams[key] for key in upstreams if key not in own
     }
-    assert Path(ours["MICROPY_FROZEN_MANIFEST"]) == boards.BOARDS / name / "manifest.py"
+    assert Path(ours["MICROPY_FROZEN_MANIFEST"]) == BOARDS / name / "manifest.py"
     for settings in ours.get("SDKCONFIG_DEFAULTS", "").split(";"):
         assert (port / settings).exists()
     board = boards.load(name)
@@ -83,7 +83,7 @@ def test_a_boards_manifest_adds_firstboot_to_what_upstream_freezes(micropython, 
     upstreams = micropython / "ports" / port / "boards" / name / "manifest.py"
     if not upstreams.exists():
         upstreams = micropython / "ports" / port / "boards/manifest.py"
-    folder = boards.BOARDS / name
+    folder = BOARDS / name
     ours = read(folder / "manifest.py", port, board=folder)
     added = set(ours) - set(read(upstreams, port))
     package = {str(p.relative_to(FIRMWARE)) for p in (FIRMWARE / "firstboot").rglob("*.py")}
@@ -103,7 +103,7 @@ def preprocessed(port, folder):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_boards_header_is_upstreams(micropython, name):
     port = micropython / "ports" / PORTS[name]
-    ours = preprocessed(port, boards.BOARDS / name)
+    ours = preprocessed(port, BOARDS / name)
     assert ours == preprocessed(port, port / "boards" / name)
     product, chip = boards.load(name).machine.split(" with ")
     assert f'#define MICROPY_HW_BOARD_NAME "{product}"' in ours
@@ -129,7 +129,7 @@ def pins(port, csv, tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_boards_pins_are_upstreams_and_the_led(micropython, tmp_path, name):
     port = micropython / "ports" / PORTS[name]
-    ours = pins(port, boards.BOARDS / name / "pins.csv", tmp_path)
+    ours = pins(port, BOARDS / name / "pins.csv", tmp_path)
     upstreams = pins(port, port / "boards" / name / "pins.csv", tmp_path)
     board = boards.load(name)
     added = [pin for pin in ours if pin not in upstreams]
@@ -154,7 +154,7 @@ def test_the_file_system_is_where_the_port_puts_it(micropython, name):
         # The port adds a partition from the last one of the table to the end of the flash.
         assert max(area.offset + area.size for area in table.values()) == board.fs.offset
         return
-    text = preprocessed(port, boards.BOARDS / name)
+    text = preprocessed(port, BOARDS / name)
     found = re.search(r"MICROPY_HW_FLASH_STORAGE_BYTES \((PICO_FLASH_SIZE_BYTES - )?(\d+) \* 1024\)", text)
     size = int(found[2]) * 1024
     assert board.fs.size == (board.flash_size - size if found[1] else size)
@@ -177,6 +177,6 @@ def test_heap_and_watchdog_are_the_ports(micropython):
 @pytest.mark.parametrize("name", NAMES)
 def test_there_is_nothing_else_in_a_boards_folder(name):
     wanted = {"README.md", "board.json", "manifest.py", "mpconfigboard.cmake", "mpconfigboard.h"}
-    found = set(os.listdir(boards.BOARDS / name))
+    found = set(os.listdir(BOARDS / name))
     assert wanted <= found
     assert all(re.fullmatch(r"pins\.csv|mpconfigvariant\w*\.cmake", other) for other in found - wanted)

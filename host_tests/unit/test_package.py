@@ -3,9 +3,7 @@
 import json
 
 import tools.package
-from tools.build import FIRMWARE
-
-ROOT = FIRMWARE.parent
+from tools.places import FIRMWARE, ROOT
 
 
 def test_the_index_is_up_to_date():

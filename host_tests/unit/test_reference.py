@@ -1,14 +1,13 @@
 """The firmware's table of fields, and what people are told of it, are one."""
 
 import re
-from pathlib import Path
 
 from firstboot import config as board
 
 from tools import config
-from tools.build import FIRMWARE
+from tools.places import FIRMWARE, ROOT
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+README = ROOT / "README.md"
 
 
 def test_every_field_is_explained():

@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-from tools.build import FIRMWARE, firmware
+from tools.build import firmware
+from tools.places import FIRMWARE
 from tools.stage import Stage
 from tools.vboard import Image, VirtualBoard
 

@@ -6,7 +6,8 @@ import re
 import pytest
 
 from host_tests.unit.packages import tar
-from tools.build import FIRMWARE, compile_file
+from tools.build import compile_file
+from tools.places import FIRMWARE
 from tools.stage import Stage
 from tools.standin.updates import Updates
 from tools.vboard import Image

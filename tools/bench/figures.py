@@ -10,7 +10,8 @@ import statistics
 from collections.abc import Iterable, Iterator
 
 from .. import measure
-from ..build import SLICES, compile_file, firmware
+from ..build import compile_file, firmware
+from ..shorten import SLICES
 from ..stage import KEY, SECRET, Stage
 from ..vboard import Image, Run
 from ..vm import Vm, VmError

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import boards
-from ..build import FIRMWARE
+from ..places import FIRMWARE
 
 EXAMPLE_CHIP, EXAMPLE_MAC, EXAMPLE_UID = "ESP32", "a0b1c2d3e4f5", "a0b1c2d3e4f5"
 

