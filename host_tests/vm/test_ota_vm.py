@@ -97,8 +97,10 @@ def test_an_app_that_fails_is_left(kind):
         assert run.ended == "found", run.log
         assert told(stage, "sw_error") == ["read() of its app fails"]
         assert told(stage, "app")[-1] == 1
-        # Not again, until something else is assigned.
-        run = stage.board(image).run(lambda _: False, timeout=2)
+        # Not again, until something else is assigned: 20 samples are a second, in which it looks three times.
+        before = len(told(stage, "app"))
+        run = stage.board(image).run(lambda _: len(told(stage, "app")) >= before + 20)
+        assert run.ended == "found", run.log
         assert run.boots == 1 and "update: the server has" not in run.log
 
 
