@@ -3,27 +3,9 @@
 import sys
 import time
 
+from tools.vboard.board import STATS
+
 STA_IF, AP_IF = 0, 1
-PORTS = {
-    "esp32": {
-        "STAT_IDLE": 1000,
-        "STAT_CONNECTING": 1001,
-        "STAT_GOT_IP": 1010,
-        "STAT_BEACON_TIMEOUT": 200,
-        "STAT_NO_AP_FOUND": 201,
-        "STAT_WRONG_PASSWORD": 202,
-        "STAT_ASSOC_FAIL": 203,
-        "STAT_HANDSHAKE_TIMEOUT": 204,
-    },
-    "rp2": {
-        "STAT_IDLE": 0,
-        "STAT_CONNECTING": 1,
-        "STAT_GOT_IP": 3,
-        "STAT_CONNECT_FAIL": -1,
-        "STAT_NO_AP_FOUND": -2,
-        "STAT_WRONG_PASSWORD": -3,
-    },
-}
 PM_NONE = {"esp32": 0, "rp2": 16}
 
 
@@ -92,16 +74,16 @@ def start(port="esp32", networks=None, join_ms=0, end=None, mac=b"\x24\x0a\xc4\x
     """
     global station
     here = vars(sys.modules[__name__])
-    for numbers in PORTS.values():
+    for numbers in STATS.values():
         for name in numbers:
             here.pop(name, None)
-    here.update(PORTS[port])
+    here.update(STATS[port])
     WLAN.PM_NONE = PM_NONE[port]
     station = object.__new__(WLAN)
     station.port, station.networks, station.join_ms, station.mac = port, networks or {}, join_ms, mac
-    station.number = PORTS[port]
-    station.end = end and PORTS[port][end]
-    station.is_active, station.state, station.connects, station.settings = False, PORTS[port]["STAT_IDLE"], [], {}
+    station.number = STATS[port]
+    station.end = end and STATS[port][end]
+    station.is_active, station.state, station.connects, station.settings = False, STATS[port]["STAT_IDLE"], [], {}
 
 
 def hostname(name=None):

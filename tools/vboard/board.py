@@ -31,23 +31,26 @@ _SOFT = 80
 _POWER_OFF = 63
 _BOOT_ROM = 62
 
-_ESP32_STATS = {
-    "STAT_IDLE": 1000,
-    "STAT_CONNECTING": 1001,
-    "STAT_GOT_IP": 1010,
-    "STAT_NO_AP_FOUND": 201,
-    "STAT_WRONG_PASSWORD": 202,
-    "STAT_BEACON_TIMEOUT": 200,
-    "STAT_ASSOC_FAIL": 203,
-    "STAT_HANDSHAKE_TIMEOUT": 204,
-}
-_RP2_STATS = {
-    "STAT_IDLE": 0,
-    "STAT_CONNECTING": 1,
-    "STAT_GOT_IP": 3,
-    "STAT_CONNECT_FAIL": -1,
-    "STAT_NO_AP_FOUND": -2,
-    "STAT_WRONG_PASSWORD": -3,
+# Port -> its network.STAT_*.
+STATS = {
+    "esp32": {
+        "STAT_IDLE": 1000,
+        "STAT_CONNECTING": 1001,
+        "STAT_GOT_IP": 1010,
+        "STAT_NO_AP_FOUND": 201,
+        "STAT_WRONG_PASSWORD": 202,
+        "STAT_BEACON_TIMEOUT": 200,
+        "STAT_ASSOC_FAIL": 203,
+        "STAT_HANDSHAKE_TIMEOUT": 204,
+    },
+    "rp2": {
+        "STAT_IDLE": 0,
+        "STAT_CONNECTING": 1,
+        "STAT_GOT_IP": 3,
+        "STAT_CONNECT_FAIL": -1,
+        "STAT_NO_AP_FOUND": -2,
+        "STAT_WRONG_PASSWORD": -3,
+    },
 }
 
 # The ports' own numbers and names. A machine.reset() is a watchdog reset to the RP2.
@@ -56,13 +59,11 @@ _PORTS: dict[str, dict[str, Any]] = {
         "causes": {"PWRON_RESET": 1, "HARD_RESET": 2, "WDT_RESET": 3, "DEEPSLEEP_RESET": 4, "SOFT_RESET": 5},
         "after_reset": "HARD_RESET",
         "formats": False,
-        "stats": _ESP32_STATS,
     },
     "rp2": {
         "causes": {"PWRON_RESET": 1, "WDT_RESET": 3},
         "after_reset": "WDT_RESET",
         "formats": True,
-        "stats": _RP2_STATS,
     },
 }
 
@@ -77,7 +78,7 @@ def _kind(name: str) -> dict[str, Any]:
         "native_usb": board.port == "rp2",
         "uf2_drive": board.uf2.drive if board.uf2 else None,
     }
-    return {**_PORTS[board.port], **own}
+    return {**_PORTS[board.port], "stats": STATS[board.port], **own}
 
 
 KINDS = {name: _kind(name) for name in boards.names()}
@@ -114,7 +115,8 @@ class Run:
     lines: list[tuple[float, str]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
     boots: int = 0
-    # "found", "timeout", "idle" (main.py returned), "crash", "power cut", "killed", "unread" (VirtualBoard's `echo`)
+    # "found", "timeout", "idle" (main.py returned), "crash", "power cut", "killed", "stopped", "unread" (VirtualBoard's
+    # `echo`)
     ended: str = ""
 
     @property
