@@ -16,22 +16,13 @@ from rich.text import Text
 from . import measure
 from .bench.budget import over
 from .build import BuildError
-from .stage import Stage
+from .stage import COUNTING, Stage
 from .standin.server import Event
 from .update_pack import archive
 from .vboard import Image, Run
 from .vm import VmError
 
 SAMPLES = 5
-APP = b"""\
-count = 0
-
-
-def read():
-    global count
-    count += 1
-    return {"count": count}
-"""
 
 # What an update brings: an app that works, and one that does not.
 NEW = b"""\
@@ -71,7 +62,7 @@ def main(
     try:
         tls = tls or credentials == "x509"
         config = {"ota": {"check": 0.5}} if update else {}
-        with Stage(transport, tls, credentials, files={"/app.py": APP}, config=config, on_event=_say) as stage:
+        with Stage(transport, tls, credentials, files={"/app.py": COUNTING}, config=config, on_event=_say) as stage:
             failures = _demo(stage, update)
     except (VmError, BuildError, RuntimeError) as e:
         console.print(f"demo: failed: {e}", style="bold red", markup=False)

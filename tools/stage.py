@@ -18,6 +18,16 @@ from .vm.frozen import frozen
 KEY = "demo-provision-key"
 SECRET = "demo-provision-secret"  # noqa: S105 - of a profile on loopback that lives as long as the stage
 FLEET_SECRET = "the demo fleet's own secret"  # noqa: S105
+# An app that counts its samples: what arrives on the server tells what was lost.
+COUNTING = b"""\
+count = 0
+
+
+def read():
+    global count
+    count += 1
+    return {"count": count}
+"""
 
 
 class Stage:

@@ -6,18 +6,9 @@ import json
 import pytest
 
 from tools.build import firmware, microcoapy
+from tools.stage import COUNTING
 from tools.standin import Standin
 from tools.vboard import Image, VirtualBoard
-
-# Counts what it was asked for, so that a test sees what was lost.
-APP = b"""
-count = 0
-
-def read():
-    global count
-    count += 1
-    return {"count": count}
-"""
 
 
 @pytest.fixture
@@ -38,7 +29,7 @@ def make_board(tmp_path):
             sections[name] = {**sections.get(name, {}), **value} if isinstance(value, dict) else value
         image = Image(tmp_path / f"flash-{next(numbers)}").format()
         library = microcoapy() if transport == "coap" else {}
-        image.put({**firmware(), **library, "/app.py": APP, "/config.json": json.dumps(sections).encode()})
+        image.put({**firmware(), **library, "/app.py": COUNTING, "/config.json": json.dumps(sections).encode()})
         image.put(files or {})
         return VirtualBoard(image, kind, clock=clock)
 

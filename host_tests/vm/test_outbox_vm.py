@@ -2,20 +2,11 @@
 
 import pytest
 
-from tools.stage import Stage
+from tools.stage import COUNTING, Stage
 from tools.vboard import WifiPlan
 
 pytestmark = pytest.mark.vm
 
-APP = b"""\
-count = 0
-
-
-def read():
-    global count
-    count += 1
-    return {"n": count}
-"""
 CONFIG = {
     "period": 0.05,
     "retry": {"first": 0.1, "most": 0.3},
@@ -27,11 +18,11 @@ CONFIG = {
 
 @pytest.fixture
 def stage():
-    with Stage(files={"/app.py": APP}, config=CONFIG) as stage:
+    with Stage(files={"/app.py": COUNTING}, config=CONFIG) as stage:
         yield stage
 
 
-def stored(stage, key="n"):
+def stored(stage, key="count"):
     """(value, ts) of every sample on the server, in order of arrival, without what came twice."""
     found = {}
     for device in stage.standin.devices():
@@ -132,7 +123,7 @@ def read():
     global count
     count += 1
     gc.collect()
-    return {"n": count, "heap": gc.mem_alloc()}
+    return {"count": count, "heap": gc.mem_alloc()}
 """
 
 

@@ -19,7 +19,7 @@ from tools.build import firmware
 from tools.keys import make_authority
 from tools.keys.__main__ import app as app_of_keys
 from tools.measure import smallest
-from tools.stage import Stage
+from tools.stage import COUNTING, Stage
 from tools.standin.provisioning import X509_CHAIN
 from tools.standin.registry import x509_certificate
 from tools.vboard import PowerCut
@@ -29,7 +29,6 @@ pytestmark = pytest.mark.vm
 FAST = {"retry": {"first": 0.02, "most": 0.05, "refused": 0.1}, "period": 0.05}
 TORN = ("half", "before", "after")
 TELEMETRY = "(telemetry: acknowledged|outbox: empty)"
-SAMPLES = b"count = 0\n\n\ndef read():\n    global count\n    count += 1\n    return {'count': count}\n"
 # Orders a rotation at its third sample, and tells what comes of it.
 ROTATING = b"""
 from firstboot import x509
@@ -238,7 +237,7 @@ def test_a_pair_that_is_prepared_but_not_wanted_changes_nothing(stage):
         assert stage.standin.wait_for(lambda s: told(s, board, "next"), 20)
     before = record(image)
     stage.standin.events.clear()
-    image.put({"/app.py": SAMPLES})
+    image.put({"/app.py": COUNTING})
     ready(board.run(TELEMETRY))
     assert record(image) == before
     # The device goes: neither is known, both are tried, and the board ends with one of them.
@@ -293,7 +292,7 @@ def test_cuts_while_a_boards_own_key_is_rotated(stage):
     image.path.write_bytes(flash)
     image.nvs.unlink()
     image.nvs.touch()
-    image.put({"/app.py": SAMPLES})
+    image.put({"/app.py": COUNTING})
     stage.standin.set_credentials(name_of(board), x509_certificate(new))
     for _ in until_no_cut(board, "revoked(?s:.)*" + TELEMETRY):
         ready(board.run(TELEMETRY))
@@ -326,7 +325,7 @@ class Chain:
         folder = self.authority.issue(self.folder / f"out{next(self.batches)}", name, 100).folder
         return {f"/{file}{suffix}": (folder / file).read_bytes() for file in ("cert.der", "key.der")}
 
-    def board(self, files, app=SAMPLES):
+    def board(self, files, app=COUNTING):
         image = self.stage.image()
         config = {**self.stage.config, "credentials": "chain"}
         del config["provision"]
@@ -378,7 +377,7 @@ def test_a_new_leaf_takes_the_place_of_the_old_one(chain):
         assert chain.server.wait_for(lambda s: [v for n, _, v in s.telemetry("press-17") if n == "next"], 20)
     # From the next start on.
     assert record(image)[1]["files"] == ["cert.der.new", "key.der.new"]
-    image.put({"/app.py": SAMPLES})
+    image.put({"/app.py": COUNTING})
     ready(board.run(TELEMETRY))
     assert chain.leaf("press-17") == first_certificate(new["/cert.der.new"])
     assert record(image) == [VERIFIED, {"credentialsType": "X509_CERTIFICATE", "files": ["cert.der", "key.der"]}]
