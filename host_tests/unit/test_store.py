@@ -1,6 +1,7 @@
 """The identity on flash: two slots, a CRC, and a copy in NVS."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import esp32
 import pytest
 from firstboot import board, record_write
 from firstboot.store import ASKED, CANDIDATE, EMPTY, VERIFIED, VERIFYING, Store
+
+from tools.places import FIRMWARE
 
 from .fakes import OWN, MemorySlot
 
@@ -29,6 +32,19 @@ def two_records():
     store.save(VERIFIED, NEW)
     newer = next(i for i in (0, 1) if slots[i].data != older[i])
     return slots, newer
+
+
+def test_the_states_are_the_same_wherever_they_are_written_out():
+    states = {name: value for name, value in vars(sys.modules[Store.__module__]).items() if name.isupper()}
+    assert {"EMPTY", "CANDIDATE", "ASKED", "VERIFYING", "VERIFIED"} <= set(states)
+    written = [
+        (path.name, name, int(value, 0))
+        for path in (FIRMWARE / "firstboot").glob("*.py")
+        for name, value in re.findall(r"^_(\w+) = const\((\w+)\)", path.read_text(), re.M)
+        if name in states
+    ]
+    assert written
+    assert [each for each in written if each[2] != states[each[1]]] == []
 
 
 def test_an_empty_flash():
