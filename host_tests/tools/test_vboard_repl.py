@@ -76,6 +76,14 @@ def test_mpremote_tells_what_went_wrong_on_the_board(tmp_path):
         assert "No such file" in mpremote(board, "fs", "cat", ":nothing").stderr
 
 
+def test_uname_tells_the_micropython_that_runs(tmp_path):
+    main = b"import os\nimport sys\nprint('release', os.uname()[2], '%d.%d.%d' % sys.implementation.version[:3])\n"
+    with powered(tmp_path, {"/main.py": main}) as board:
+        assert logged(board, "release ")
+        [line] = [line for _, line in board.run_so_far.lines if line.startswith("release ")]
+        assert line.split()[1] == line.split()[2]
+
+
 def test_mpremote_runs_a_program_and_resets(tmp_path):
     (tmp_path / "program.py").write_text("import machine\nprint('cause', machine.reset_cause())\n")
     with powered(tmp_path, {"/main.py": LOOP, "/boot.py": b"print('boot runs')\n"}) as board:

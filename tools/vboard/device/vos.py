@@ -17,7 +17,9 @@ def start(spec):
 
 
 def uname():
-    return (_port, "vboard", "1.25.0", "", _machine)
+    from sys import implementation
+
+    return (_port, "vboard", "%d.%d.%d" % implementation[1][:3], "", _machine)
 
 
 class _Seeded:
