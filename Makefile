@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test faults fuzz soak bench lint clean setup
+.PHONY: help setup demo test faults soak bench fuzz lint bundle clean
 .DEFAULT_GOAL := help
 
 help:

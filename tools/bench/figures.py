@@ -6,8 +6,8 @@ import contextlib
 import json
 import os
 import re
-import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from statistics import median
 
 from .. import measure
 from ..build import compile_file, firmware
@@ -23,11 +23,6 @@ Figures = dict[str, float]
 _ROUNDS = 5
 _KIB = 1024
 _TOKEN = "bench-token-0123456789"  # noqa: S105 - of a device on loopback
-
-
-def median(values: Iterable[float]) -> float:
-    """The median."""
-    return statistics.median(values)
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ _bootrom = threading.Lock()  # one board at a time: drives don't tell which boar
 
 @dataclass(frozen=True)
 class Plan:
-    """What every board is to get. `name`: the template of its name. `secrets`: what no text may show."""
+    """What every board is to get. `name`: the template of its name. `mask`: hides what no text may show."""
 
     files: dict[str, bytes]
     name: str = "{board}-{mac}"

@@ -13,6 +13,7 @@ from .. import boards
 from ..console import Json, fail, out, print_json
 from ..files import board_files, read_bytes
 from . import ImageError, Parts, combine, find, lay, listing, split
+from .filesystem import BLOCK
 from .uf2 import FAMILIES, Uf2Error, decode, is_uf2
 
 app = typer.Typer(no_args_is_help=True, help="Make one file with everything for a factory to flash, and look into one.")
@@ -109,8 +110,8 @@ def inspect(
         "kind": "uf2" if is_uf2(data) else "bin",
         "families": families,
         "offset": address + start,
-        "filesystem": {"bytes": blocks * 4096, "used": used * 4096},
-        "boards": _fitting(address + start, blocks * 4096, bool(families)),
+        "filesystem": {"bytes": blocks * BLOCK, "used": used * BLOCK},
+        "boards": _fitting(address + start, blocks * BLOCK, bool(families)),
         "files": [
             {"path": path, "bytes": len(content), "sha256": None if _is_secret(path) else _hash(content)}
             for path, content in sorted(files.items())

@@ -33,7 +33,7 @@ APT::Architecture "i386";
 #clear APT::Architectures;
 APT::Architectures "i386";
 APT::Install-Recommends "false";
-APT::Sandbox::User "{user}";
+APT::Sandbox::User "root";
 Acquire::Languages "none";
 Acquire::Retries "3";
 Dir::Etc::sourcelist "{root}/debian.sources";
@@ -129,7 +129,7 @@ def _lay_state(root: Path, archive: Archive, suite: str, kind: str = "deb") -> N
         stanza.append(f"Signed-By: {signed_by}")
     (root / "debian.sources").write_text("\n".join(stanza) + "\n")
     # apt run by root drops to this user for downloads, and can't when the folder is closed to it.
-    (root / "apt.conf").write_text(_CONFIG.format(root=root, user="root"))
+    (root / "apt.conf").write_text(_CONFIG.format(root=root))
 
 
 def _apt(root: Path, *arguments: str, folder: Path | None = None) -> None:

@@ -36,7 +36,7 @@ def _find(chosen: str) -> Vm:
 
 
 def _debian() -> Vm:
-    suites = sorted(debian.SUITES, key=lambda suite: not (cache() / _folder(suite)).is_dir())
+    suites = sorted(debian.SUITES, key=lambda suite: not (cache() / folder_name(suite)).is_dir())
     troubles = []
     for suite in suites:
         try:
@@ -52,9 +52,10 @@ def _cached(suite: str) -> Vm:
         debian.fetch(target, suite)
         probe(debian.command(target), f"Debian {suite}")
 
-    folder = once(_folder(suite), make)
+    folder = once(folder_name(suite), make)
     return probe(debian.command(folder), f"Debian {suite}")
 
 
-def _folder(suite: str) -> str:
+def folder_name(suite: str) -> str:
+    """What the VM of a Debian suite is called in the cache."""
     return f"vm-debian-{suite}-i386"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from . import debian
 from .errors import VmError
+from .find import folder_name
 from .folder import cache, once
 
 _MBEDTLS = "forky"  # the suite with mbedtls 3.6, the series of MicroPython 1.23 and newer
@@ -41,7 +42,7 @@ def source_with_mbedtls(suite: str = "") -> Path:
 
 def _order(suite: str) -> bool:
     # The suite that the VM is from goes first: figures of the two can be compared.
-    return not (cache() / f"vm-debian-{suite}-i386").is_dir()
+    return not (cache() / folder_name(suite)).is_dir()
 
 
 def _folder(suite: str) -> str:
