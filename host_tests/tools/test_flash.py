@@ -62,6 +62,21 @@ def test_only_what_differs_is_copied(bench):
     assert board.image.get("/app.py") == (bench.folder / "app.py").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("app", "words"),
+    [
+        ("import a_module_that_is_not_there\n", "app: can't be imported"),
+        ("def read():\n    return 1 / 0\n", "app: read() failed, number 1"),
+    ],
+)
+def test_an_app_that_does_not_work_is_no_success(bench, app, words):
+    bench.crate.plug("A1")
+    (bench.folder / "app.py").write_text(app)
+    board = flash(bench)
+    assert (board["result"], board["step"]) == ("failed", "follow")
+    assert words in board["detail"] and "mend app.py" in board["hint"]
+
+
 def test_an_app_from_an_update_goes_with_a_new_one_only(bench):
     update = {"/update.json": b'{"slot": 1}', "/update.part": b"x", "/update.1/lib/a.py": b"", "/update.1/app.py": b""}
     board = bench.crate.plug("A1", files={**update, "/app.py": b"def read():\n    return {}\n"})

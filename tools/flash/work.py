@@ -311,6 +311,10 @@ class Work:
                 raise BoardFailed(
                     f"the board refuses its config: {self.plan.mask(log.refused)}", "mend it: firstboot config check"
                 )
+            if log.broken:
+                raise BoardFailed(
+                    f"flashed, but the board says: {log.broken}", "mend app.py: `firstboot monitor --restart` shows where"
+                )
             if log.sending:
                 return
         raise BoardFailed(
@@ -324,7 +328,7 @@ class Work:
             log.take(line)
             if log.verified:
                 self.progress.step("follow", 0.5)
-            if log.sending or log.refused:
+            if log.sending or log.refused or log.broken:
                 return
 
 
@@ -333,7 +337,7 @@ class Log:
 
     def __init__(self) -> None:
         self.heard = self.verified = self.sending = False
-        self.last = self.refused = self._config = ""
+        self.last = self.refused = self.broken = self._config = ""
 
     def take(self, line: str) -> None:
         """One line more; an empty one says nothing."""
@@ -342,6 +346,8 @@ class Log:
         self.heard |= text != line.strip()  # the end of a line that began before the port was open tells nothing
         self.verified |= text.startswith("identity: verified")
         self.sending |= text.startswith(("telemetry: acknowledged", "outbox: empty"))
+        if text.startswith(("app: can't be imported", "app: read() failed")):
+            self.broken = text
         if text.startswith("config: waiting for"):
             self.refused = self._config or text
         elif text.startswith("config:"):
