@@ -1,7 +1,7 @@
 """What every command shares: --json, errors that say what to do, and the exit codes 0 done, 1 failed, 2 misused.
 
-With --json a command prints one JSON document on stdout, `{"error": {"message", ...}}` when it failed; what is
-for a person's eyes only (progress, warnings) goes to stderr.
+With --json a command prints one JSON document on stdout (monitor and standin one a line), `{"error": {"message", ...}}`
+when it failed; what is for a person's eyes only (progress, warnings) goes to stderr.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-_JSON = "firstboot.json"
+_JSON = "firstboot.json"  # in a context's meta: how json.dumps() indents where --json was given; None: in one line
 
 
 class Failed(Exception):
@@ -36,12 +36,23 @@ def fail(message: str, hint: str = "", **details: Any) -> NoReturn:
 
 
 def _remember(ctx: typer.Context, is_json: bool) -> bool:
-    ctx.meta[_JSON] = ctx.meta.get(_JSON, False) or is_json
+    if is_json:
+        ctx.meta[_JSON] = 2
+    return is_json
+
+
+def _remember_lines(ctx: typer.Context, is_json: bool) -> bool:
+    if is_json:
+        ctx.meta[_JSON] = None
     return is_json
 
 
 # The option of every command whose result a script may want: `as_json: Json = False`.
 Json = Annotated[bool, typer.Option("--json", callback=_remember, help="Print one JSON document, for scripts.")]
+# The same of one that goes on and on, its error included.
+JsonLines = Annotated[
+    bool, typer.Option("--json", callback=_remember_lines, help="Print a JSON document a line, for scripts.")
+]
 
 
 def out() -> Console:
@@ -65,9 +76,9 @@ def print_json(document: Any) -> None:
 
 def show_failed(error: Failed, ctx: typer.Context) -> None:
     """Tell the error of the command in `ctx` to whoever started it."""
-    if ctx.meta.get(_JSON):
+    if _JSON in ctx.meta:
         details = {"message": str(error), **({"hint": error.hint} if error.hint else {}), **error.details}
-        print_json({"error": details})
+        typer.echo(json.dumps({"error": details}, indent=ctx.meta[_JSON], ensure_ascii=False))
         return
     from rich.markup import escape
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from .config import read
-from .console import err, fail, out
+from .console import JsonLines, err, fail, out
 from .flash.mask import Mask
 from .flash.ports import Port, choose
 from .flash.talk import BoardFailed, Stopped, Talk
@@ -45,7 +45,7 @@ def monitor(
     ] = False,
     until: Annotated[str, typer.Option(help="End when a line of each board matches this expression.")] = "",
     seconds: Annotated[float, typer.Option(help="End after so many seconds; 0: at Ctrl-C.", min=0)] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print each line as a line of JSON.")] = False,
+    as_json: JsonLines = False,
 ) -> None:
     """Show what boards log; a board that is reset or plugged out is waited for.
 

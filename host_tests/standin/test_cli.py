@@ -15,7 +15,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from typer.testing import CliRunner
 
-from tools.standin.__main__ import app
+from tools.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = [f"--{port}-port=0" for port in ("mqtt", "http", "coap", "mqtts", "https", "coaps")]
@@ -58,6 +58,11 @@ def provision(url, name, context=None):
     body = {"provisionDeviceKey": "k", "provisionDeviceSecret": "s", "deviceName": name, "token": f"{name}-token"}
     request = urllib.request.Request(url, json.dumps(body).encode(), method="POST")
     return json.load(urllib.request.urlopen(request, timeout=20, context=context))["status"]
+
+
+def standin(*arguments):
+    """The program's end, where it does not get as far as to serve."""
+    return CliRunner().invoke(app, ["standin", *map(str, arguments)])
 
 
 def test_a_session(tmp_path):
@@ -124,22 +129,51 @@ def test_json_lines_and_a_database_that_is_kept(tmp_path):
         (["--host=elsewhere"], "--host"),
         (["--points=many"], "20:1,600:60"),
         (["--mqtt-port=http"], "--mqtt-port"),
+        (["--mqtt-port=99999"], "--mqtt-port"),
+        (["--coaps-port=-1"], "--coaps-port"),
     ],
 )
 def test_wrong_options_are_named(arguments, says):
-    done = CliRunner().invoke(app, arguments)
+    done = standin(*arguments)
     assert done.exit_code == 2
     assert says in done.output
 
 
 def test_a_taken_port_and_an_unusable_ca_are_told(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        done = CliRunner().invoke(app, [*PORTS[1:], f"--mqtt-port={taken.getsockname()[1]}"])
+        done = standin(*PORTS[1:], f"--mqtt-port={taken.getsockname()[1]}")
     assert done.exit_code == 1
     assert "choose another port" in done.output
     (tmp_path / "ca.pem").write_text("no certificate")
     (tmp_path / "ca.key").write_text("no key")
     for file in (tmp_path / "ca.pem", tmp_path / "nowhere" / "ca.pem"):
-        done = CliRunner().invoke(app, [*PORTS, f"--ca-file={file}"])
+        done = standin(*PORTS, f"--ca-file={file}")
         assert done.exit_code == 1
         assert str(file.parent.name) in done.output.replace("\n", "")
+
+
+@pytest.mark.parametrize("there", [("ca.pem",), ("ca.key",), ("ca.der",), ("ca.pem", "ca.der")])
+def test_a_ca_that_is_not_whole_is_never_written_over(tmp_path, there):
+    for name in there:
+        (tmp_path / name).write_text("precious")
+    done = standin(*PORTS, f"--ca-file={tmp_path / 'ca.pem'}")
+    assert done.exit_code == 1
+    assert f"{there[0]} exists, without" in done.output
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(there, "precious")
+
+
+@pytest.mark.parametrize("name", ["ca.der", "ca.key"])
+def test_a_ca_file_must_not_be_named_as_those_beside_it(tmp_path, name):
+    done = standin(*PORTS, f"--ca-file={tmp_path / name}")
+    assert done.exit_code == 1 and "name the PEM file" in done.output
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_database_that_is_none_is_told_in_json_too(tmp_path):
+    (tmp_path / "app.py").write_text("no database")
+    for file in (tmp_path, tmp_path / "app.py"):
+        done = standin(*PORTS, f"--db={file}", "--json")
+        assert done.exit_code == 1
+        error = json.loads(done.stdout)["error"]
+        assert f"--db {file} can't be used" in error["message"]
+        assert len(done.stdout.splitlines()) == 1

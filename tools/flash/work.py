@@ -313,7 +313,8 @@ class Work:
                 )
             if log.broken:
                 raise BoardFailed(
-                    f"flashed, but the board says: {log.broken}", "mend app.py: `firstboot monitor --restart` shows where"
+                    f"flashed, but the board says: {log.broken}",
+                    "mend app.py: `firstboot monitor --restart` shows where",
                 )
             if log.sending:
                 return

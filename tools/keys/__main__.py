@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -135,4 +136,6 @@ def _tell(issued: list[Issued], as_json: bool) -> None:
 
 
 if __name__ == "__main__":
-    app(prog_name="firstboot keys")
+    from ..cli import app as program
+
+    program(["keys", *sys.argv[1:]], prog_name="python -m tools.cli")

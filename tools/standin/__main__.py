@@ -1,16 +1,19 @@
-"""`python -m tools.standin`: run the stand-in until Ctrl-C."""
+"""`firstboot standin`, or `python -m tools.standin`: run the stand-in until Ctrl-C."""
 
 from __future__ import annotations
 
 import contextlib
 import ipaddress
 import signal
+import sqlite3
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import typer
 
+from ..console import JsonLines, fail
 from .limits import Limits
 from .provisioning import ALLOW_CREATE, STRATEGIES
 from .registry import RegistryError
@@ -21,16 +24,20 @@ from .server import HOST, Standin, as_document, event_line
 app = typer.Typer()
 
 
+def _port(usual: int, text: str = "") -> Any:
+    return typer.Option(usual, min=0, max=65535, help=text)
+
+
 @app.command()
 def main(
     host: str = typer.Option(HOST, help="Loopback address to listen on."),
-    mqtt_port: int = typer.Option(1883),
-    http_port: int = typer.Option(8080, help="Device API and REST."),
-    coap_port: int = typer.Option(5683),
+    mqtt_port: int = _port(1883),
+    http_port: int = _port(8080, "Device API and REST."),
+    coap_port: int = _port(5683),
     tls: bool = typer.Option(False, "--tls", help="Open MQTT and HTTP ports with TLS too, and a CoAP one with DTLS."),
-    mqtts_port: int = typer.Option(8883, help="MQTT with TLS; a client certificate is wanted, not required."),
-    https_port: int = typer.Option(8443, help="Device API and REST with TLS."),
-    coaps_port: int = typer.Option(5684, help="CoAP with DTLS."),
+    mqtts_port: int = _port(8883, "MQTT with TLS; a client certificate is wanted, not required."),
+    https_port: int = _port(8443, "Device API and REST with TLS."),
+    coaps_port: int = _port(5684, "CoAP with DTLS."),
     ca_file: str = typer.Option("", help="PEM file of the CA, with .der and .key beside it: made, or used again."),
     release: str = typer.Option("4.4", help=f"ThingsBoard release to mirror: {', '.join(RELEASES)}."),
     database: str = typer.Option(":memory:", "--db", help="File that keeps devices and telemetry."),
@@ -41,9 +48,16 @@ def main(
     messages: str = typer.Option("", help="A device's limit of messages without data points, such as 20:1,600:60."),
     telemetry: str = typer.Option("", help="Its limit of telemetry messages."),
     points: str = typer.Option("", help="Its limit of data points."),
-    as_json: bool = typer.Option(False, "--json", help="Print each event as a line of JSON."),
+    as_json: JsonLines = False,
 ) -> None:
-    """A server that behaves like ThingsBoard's device transports, for development and tests on this machine."""
+    """A server that behaves like ThingsBoard's device transports, for development and tests on this machine.
+
+    It shows what devices do, an event a line.
+
+    firstboot standin
+    firstboot standin --tls --ca-file ca.pem --strategy CHECK_PRE_PROVISIONED_DEVICES
+    firstboot standin --db standin.sqlite --json
+    """
     if release not in RELEASES:
         raise typer.BadParameter(f"one of {', '.join(RELEASES)}", param_hint="--release")
     if strategy not in STRATEGIES:
@@ -79,11 +93,13 @@ def main(
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
     except OSError as e:
-        print(f"tools.standin: {_trouble(e)}", file=sys.stderr)
-        raise typer.Exit(1) from e
+        if e.filename:
+            fail(f"{e.filename}: {e.strerror}")
+        fail(str(e.strerror or e), "choose another port with --mqtt-port, --http-port, --coap-port and so on")
+    except sqlite3.Error as e:
+        fail(f"--db {database} can't be used: {e}", "name a file that is new, or one of an earlier run")
     except ValueError as e:
-        print(f"tools.standin: --ca-file {ca_file}: {e}", file=sys.stderr)
-        raise typer.Exit(1) from e
+        fail(f"--ca-file {ca_file}: {e}", "name a new file, or one of an earlier run")
 
 
 def _banner(standin: Standin, release: str, profile: str, strategy: str, key: str, secret: str) -> None:
@@ -106,12 +122,6 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _trouble(error: OSError) -> str:
-    if error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return f"{error.strerror or error}: choose another port with --mqtt-port, --http-port, --coap-port and so on"
-
-
 def _tls_lines(standin: Standin) -> list[str]:
     if standin.authority is None:
         return []
@@ -121,4 +131,6 @@ def _tls_lines(standin: Standin) -> list[str]:
 
 
 if __name__ == "__main__":
-    app()
+    from ..cli import app as program
+
+    program(["standin", *sys.argv[1:]], prog_name="python -m tools.cli")

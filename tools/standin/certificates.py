@@ -30,8 +30,9 @@ class Pair:
 class Authority:
     """A CA on P-256 that is made at once; its certificate is in the files `ca_pem` and `ca_der` below `folder`.
 
-    With `kept`, a PEM file, its certificate, DER and key lie there instead, and what lies there already is used
-    again, so that boards that hold the CA trust the next run as well. OSError, or ValueError for a damaged file.
+    With `kept`, a PEM file, its certificate, DER and key lie there instead, and a pair that lies there already is used
+    again, so that boards that hold the CA trust the next run as well. OSError; ValueError for a damaged file, and for
+    one that would be written over.
     """
 
     def __init__(self, folder: Path, kept: Path | None = None) -> None:
@@ -39,9 +40,14 @@ class Authority:
         self.ca_pem = kept or folder / "ca.pem"
         self.ca_der = self.ca_pem.with_suffix(".der")
         key = self.ca_pem.with_suffix(".key")
+        if len({self.ca_pem, self.ca_der, key}) < 3:
+            raise ValueError("name the PEM file: .der and .key go beside it")
         if kept and kept.exists() and key.exists():
             self._ca = trustme.CA.from_pem(kept.read_bytes(), key.read_bytes())
         else:
+            for file, lacks in ((self.ca_pem, key), (key, self.ca_pem), (self.ca_der, key)):
+                if file.exists():
+                    raise ValueError(f"{file} exists, without {lacks.name}; it is never written over")
             self._ca = trustme.CA(organization_name="firstboot stand-in")
             self.ca_pem.write_bytes(self._ca.cert_pem.bytes())
             _write_key(key, self._ca.private_key_pem.bytes())
