@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import grp
-import json
 import os
 import shutil
 import sys
@@ -15,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .config import checked, problems
+from .config import checked, parse, problems
 from .console import Failed, Json, out, print_json
 from .flash.chip import drives
 from .flash.mask import Mask
@@ -93,7 +92,7 @@ def _computer() -> list[Finding]:
         try:
             found.append(Finding("ok", f"{package} {version(package)}"))
         except PackageNotFoundError:
-            hint = "pip install 'firstboot[flash,board]'"
+            hint = "pip install -e '.[flash,board]'"
             found.append(Finding("problem", f"{package} is missing: it {purpose}", hint))
     return found
 
@@ -164,12 +163,12 @@ def _config(talk: Talk, patient: Patient) -> None:
     # By the firmware's own rules, as `firstboot config check` has them; what is shown has no secret in it.
     hint = "firstboot config check tells more; firstboot flash writes a new one"
     try:
-        document = json.loads(talk.read("/config.json"))
+        document = parse(talk.read("/config.json"))
     except FileNotFoundError:
         patient.findings.append(Finding("problem", "config.json is not on the board", "firstboot flash --config FILE"))
         return
     except ValueError:
-        patient.findings.append(Finding("problem", "config.json is not JSON", hint))
+        patient.findings.append(Finding("problem", "config.json is not JSON in UTF-8 without BOM", hint))
         return
     mask = Mask(document)
     wrong = problems(document)

@@ -166,7 +166,7 @@ def _read(into: Path | None) -> dict[str, Any]:
 
     if into is None or not into.exists():
         return {}
-    document = read(into)
+    document = read(into, mends=True)
     if not isinstance(document, dict):
         fail(f"{into} is not a config")
     return document

@@ -165,8 +165,11 @@ def test_fields_in_one_word_survive(run):
         ("[]", "must be an object"),
         (b"\xff", "not JSON"),
         ("[" * 100000, "not JSON"),
+        (json.dumps(GOOD).encode("utf-16"), "UTF-8 without BOM"),
+        (json.dumps(GOOD).encode("utf-16-le"), "not JSON"),
+        (json.dumps(GOOD).encode("utf-8-sig"), "UTF-8 without BOM"),
     ],
-    ids=["missing", "cut", "comma", "list", "bytes", "deep"],
+    ids=["missing", "cut", "comma", "list", "bytes", "deep", "UTF-16", "UTF-16 without BOM", "BOM"],
 )
 def test_broken_files(run, text, said):
     if text is not None:
@@ -174,6 +177,13 @@ def test_broken_files(run, text, said):
     answer = run("check")
     assert answer.exit_code == 1
     assert said in answer.stderr
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_write_mends_what_a_board_could_not_read(run, encoding):
+    Path("config.json").write_bytes(json.dumps(GOOD).encode(encoding))
+    assert run("write", "--period", "5").exit_code == 0
+    assert json.loads(Path("config.json").read_bytes().decode()) == {**GOOD, "period": 5}
 
 
 DERIVED = {"credentials": "derived", "provision": {"fleet_secret": "0123456789abcdef"}}

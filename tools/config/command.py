@@ -48,7 +48,7 @@ def _write(**given: Any) -> None:
     """
     path, as_json, unset = given.pop("file"), given.pop("as_json"), given.pop("unset")
     changes = {name: value for name in FIELDS if (value := given[_parameter(name)]) is not None}
-    document = read(path) if path.exists() else {}
+    document = read(path, mends=True) if path.exists() else {}
     if not isinstance(document, dict):
         checked(document, path)
     for name in unset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import copy
 import json
@@ -14,6 +15,7 @@ from typing import Any
 from ..console import fail
 from .fields import FIELDS, rules
 
+_UTF8 = "save it as UTF-8 without BOM; `firstboot config write` does so"
 _CA = "; `firstboot ca` fetches it from the server"
 
 Document = dict[str, Any]
@@ -30,10 +32,21 @@ class Problem:
         return f"{self.field} {self.message}"
 
 
-def read(path: Path) -> Document:
-    """The parsed config in the file `path`; Failed names the file."""
+def parse(data: bytes) -> Any:
+    """The document in these bytes, which a board wants in UTF-8 without a byte order mark; ValueError."""
+    return json.loads(data.decode())  # given bytes, Python takes UTF-16 and a mark as well
+
+
+def read(path: Path, *, mends: bool = False) -> Document:
+    """The parsed config in the file `path`; Failed names the file.
+
+    `mends`: the file will be written anew, and may be in any UTF until then.
+    """
     try:
-        document = json.loads(path.read_bytes())
+        data = path.read_bytes()
+        if data.startswith(codecs.BOM_UTF8) and not mends:
+            fail(f"{path} begins with a byte order mark, which a board refuses", _UTF8)
+        document = json.loads(data) if mends else parse(data)
     except FileNotFoundError:
         fail(f"there is no {path}", "write one with `firstboot config write`")
     except OSError as e:
@@ -41,7 +54,7 @@ def read(path: Path) -> Document:
     except json.JSONDecodeError as e:
         fail(f"{path} is not JSON: {e.msg} in line {e.lineno}, column {e.colno}", line=e.lineno)
     except (ValueError, RecursionError):
-        fail(f"{path} is not JSON in UTF-8")
+        fail(f"{path} is not JSON in UTF-8", _UTF8)
     return document
 
 
