@@ -11,7 +11,7 @@ from .places import BOARDS
 
 
 class BoardError(ValueError):
-    """There is no such board; the message names those that there are."""
+    """There is no such board, or none with such a flash; the message says which there are."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,14 @@ class Board:
         return self.machine.rpartition(" with ")[2]
 
     def fs_on(self, flash_size: int) -> Area:
-        """The file system of a board like this one with a flash of `flash_size` bytes (MicroPython 1.26 and newer)."""
-        if self.fs_to_end_since is None:
-            return self.fs
-        return Area(self.fs.offset, flash_size - self.fs.offset)
+        """The file system of a board like this one with a flash of `flash_size` bytes (MicroPython 1.26 and newer).
+
+        BoardError when the flash has no room for one.
+        """
+        size = self.fs.size if self.fs_to_end_since is None else flash_size - self.fs.offset
+        if size < self.block or self.fs.offset + size > flash_size:
+            raise BoardError(f"{flash_size >> 10} KiB: {self.name}'s file system begins at {self.fs.offset >> 10} KiB")
+        return Area(self.fs.offset, size)
 
 
 def names() -> list[str]:

@@ -26,7 +26,7 @@ SMALL_INTS = ["-msmall-int-bits=31"]
 
 
 class BuildError(Exception):
-    """A file does not compile; the message is the compiler's."""
+    """A file does not compile; the message is the end of what the compiler says: the line, and what is wrong."""
 
 
 def compile_file(path: Path, place: str | None = None, *, strip: bool = False, short: bool = False) -> bytes:
@@ -47,7 +47,8 @@ def compile_file(path: Path, place: str | None = None, *, strip: bool = False, s
         said = process.communicate()[0].decode()
         text.unlink()
         if process.returncode:
-            raise BuildError(said.replace(str(text), str(path)))
+            lines = said.replace(str(text), str(path)).strip().splitlines()
+            raise BuildError(", ".join(line.strip() for line in lines[-2:]))
         part.replace(kept)
     return kept.read_bytes()
 

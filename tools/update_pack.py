@@ -104,5 +104,5 @@ def _content(file: Path, place: str, source: bool) -> tuple[str, bytes]:
     try:
         made = compile_file(file, place)  # of source, too: better here than in the field
     except BuildError as e:
-        fail(f"{file} does not compile: {str(e).strip()}")
+        fail(f"{file} does not compile: {e}")
     return (place, data) if source else (f"{place[:-3]}.mpy", made)

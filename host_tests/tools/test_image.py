@@ -311,13 +311,51 @@ def test_with_firstboot_frozen_into_micropython(run):
 def test_a_larger_flash_has_a_larger_file_system(run):
     made(run, "ESP32_GENERIC", "--flash-size", "8MB", "-o", "out")
     assert Path("out").stat().st_size == 6 * KIB * KIB
-    assert run("make", "ESP32_GENERIC", "--flash-size", "big").exit_code == 2
+    for board, size in (("ESP32_GENERIC", "big"), ("ESP32_GENERIC_S3", "2MB"), ("ESP32_GENERIC_S3", "2049KB")):
+        assert run("make", board, "--flash-size", size).exit_code == 2, size
+    assert run("make", "RPI_PICO_W", "--flash-size", "1MB").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        ("extra.py", "/extra.py"),
+        ("extra.py:/lib/other.py", "/lib/other.py"),
+        ("extra.py:lib//./other.py", "/lib/other.py"),
+        ("extra.py:/lib", "/lib/extra.py"),  # a folder already: firstboot is in it
+        ("extra.py:lib", "/lib/extra.py"),
+        ("extra.py:/new/", "/new/extra.py"),
+        ("extra.py:/", "/extra.py"),
+        ("folder", "/folder/extra.py"),
+        ("folder:/lib", "/lib/extra.py"),
+        ("folder:/lib/", "/lib/extra.py"),
+        ("folder:/", "/extra.py"),
+    ],
+)
+def test_where_a_further_file_goes(run, given, place):
+    Path("folder").mkdir()
+    for path in (Path("extra.py"), Path("folder/extra.py")):
+        path.write_text("extra = True\n")
+    before = made(run, "RPI_PICO_W")["files"]
+    assert set(made(run, "RPI_PICO_W", "--file", given)["files"]) - set(before) == {place}
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [("/../x", "there is no .."), ("..", "there is no .."), ("/app.py/x", "/app.py is a file"), ("x" * 300, "laid")],
+)
+def test_where_no_file_can_go(run, place, says):
+    Path("extra.py").write_text("extra = True\n")
+    said = run("make", "RPI_PICO_W", "--file", f"extra.py:{place}", "--json")
+    assert said.exit_code == 1
+    assert says in json.loads(said.stdout)["error"]["message"]
 
 
 def test_what_a_board_could_not_start_with_is_told_here(run):
     assert run("make", "ESP8266").exit_code == 2
     Path("bad.py").write_text("def read(:\n")
-    assert "bad.py does not compile" in run("make", "RPI_PICO_W", "--app", "bad.py").stderr
+    said = run("make", "RPI_PICO_W", "--app", "bad.py").stderr
+    assert 'bad.py does not compile: File "bad.py", line 1, SyntaxError' in said and "Traceback" not in said
     write_config(1883, tls={"enabled": True})
     answer = run("make", "RPI_PICO_W")
     assert answer.exit_code == 1 and "tls.ca: there is no ca.der" in answer.stderr

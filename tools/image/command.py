@@ -48,7 +48,7 @@ def make(
     firstboot image make ESP32_GENERIC --micropython ESP32_GENERIC-v1.26.bin -o factory.bin
     """
     kind = _board(board)
-    area = kind.fs_on(_size(flash_size)) if flash_size else kind.fs
+    area = _area(kind, flash_size) if flash_size else kind.fs
     files = board_files(config, app_file, file, source=source, frozen=frozen)
     try:
         filesystem = lay(files, area.size, kind.prog)
@@ -151,11 +151,14 @@ def _board(name: str) -> boards.Board:
         raise typer.BadParameter(str(e), param_hint="BOARD") from e
 
 
-def _size(text: str) -> int:
-    match = re.fullmatch(r"(\d+) ?([KM])i?B?", text, re.I)
+def _area(board: boards.Board, flash_size: str) -> boards.Area:
+    match = re.fullmatch(r"(\d+) ?([KM])i?B?", flash_size, re.I)
     if not match:
         raise typer.BadParameter("a size like 4MB", param_hint="--flash-size")
-    return int(match[1]) << {"K": 10, "M": 20}[match[2].upper()]
+    try:
+        return board.fs_on(int(match[1]) << {"K": 10, "M": 20}[match[2].upper()])
+    except boards.BoardError as e:
+        raise typer.BadParameter(str(e), param_hint="--flash-size") from e
 
 
 def _how(board: boards.Board, parts: Parts, path: Path) -> str:

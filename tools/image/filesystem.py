@@ -16,7 +16,7 @@ _ATTRIBUTE = "p"  # one that no file has
 _MAGIC = b"littlefs"
 _MAGIC_AT = 8  # behind revision count and tag
 _SUPERBLOCK = 24  # block size and count, behind magic, tag and version
-_NO_SPACE = -28
+NO_SPACE = -28  # of LittleFSError
 # The board writes identity (two slots), outbox and updates: less room than this and it could not keep its identity.
 _SPARE = 8
 
@@ -28,15 +28,15 @@ class ImageError(ValueError):
 def lay(files: dict[str, bytes], size: int, prog: int) -> bytes:
     """The bytes of a file system of `size` bytes with `files` (path on the board -> content).
 
-    `prog`: the port's program size (board.prog). ImageError when they do not fit.
+    `prog`: the port's program size (board.prog). ImageError when they do not fit, or littlefs refuses one.
     """
     total = sum(map(len, files.values()))
     try:
         context = write(files, size, prog)
         spare = size // BLOCK - context.used_block_count
     except LittleFSError as e:
-        if e.code != _NO_SPACE:
-            raise
+        if e.code != NO_SPACE:
+            raise ImageError(f"the files can't be laid: {e}") from e
         spare = 0
     if spare < _SPARE:
         raise ImageError(
