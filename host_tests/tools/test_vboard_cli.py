@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from tools.cli import app
 from tools.vboard import Image
 
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.vm
 
 
@@ -49,9 +51,11 @@ def test_run_waits_for_a_line_and_tells_by_its_exit_code(tmp_path):
     image = tmp_path / "flash"
     vboard("put", image, tmp_path / "main.py")
     assert vboard("run", image, "--until", "^up").exit_code == 0
-    late = vboard("run", image, "--timeout", "0.3")
+    late = vboard("run", image, "--until", "never", "--timeout", "0.3")
     assert late.exit_code == 1
     assert "ended by timeout" in late.stderr
+    asked_for = vboard("run", image, "--timeout", "0.3")
+    assert (asked_for.exit_code, asked_for.stderr) == (0, "")
     (tmp_path / "main.py").write_text("1 / 0\n")
     vboard("put", image, tmp_path / "main.py")
     crash = vboard("run", image)
@@ -74,17 +78,21 @@ def test_the_firmware_finds_the_networks_of_the_command_line(tmp_path):
     assert "own-password" not in done.stdout
 
 
-def test_ctrl_c_powers_off(tmp_path):
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_powers_off(tmp_path, how):
     (tmp_path / "main.py").write_text("import time\nprint('up')\nwhile True:\n    time.sleep(1)\n")
     image = tmp_path / "flash"
     vboard("put", image, tmp_path / "main.py")
-    command = [sys.executable, "-u", "-m", "tools.vboard", "run", str(image), "--console"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-u", "-m", "tools.vboard", "run", image.name, "--console"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stderr is not None and process.stdout is not None
-        assert process.stderr.readline().strip().endswith("flash.tty")
+        assert process.stderr.readline().strip().endswith(f" {image}.tty")  # whole, for a program that runs elsewhere
         assert process.stdout.readline().strip() == "up"
         assert os.path.exists(f"{image}.tty")
-        process.send_signal(signal.SIGINT)
+        process.send_signal(how)
         assert process.wait(20) == 0
     assert not os.path.exists(f"{image}.tty")
 
@@ -107,12 +115,31 @@ def test_bad_input_says_what_to_do(tmp_path):
         (("ls", tmp_path / "none"), "there is no"),
         (("run", tmp_path / "none"), "vboard put"),
         (("ls", tmp_path / "text"), "holds no littlefs"),
-        (("run", tmp_path / "text", "--kind", "TOASTER"), "ESP32_GENERIC"),
-        (("run", tmp_path / "text", "--until", "("), "regular expression"),
+        (("run", tmp_path / "text"), "holds no littlefs"),
         (("put", tmp_path / "flash", tmp_path / "missing.py"), "missing.py"),
+        (("put", tmp_path / "flash", tmp_path / "big"), "--size"),
+        (("put", tmp_path / "flash", "--firmware", "--size", "16"), "--size"),
+        (("put", tmp_path / "flash", tmp_path / "text", "--to", "x" * 300), "can't be put"),
     ]
+    (tmp_path / "big").write_bytes(bytes(2 << 20))
     for arguments, text in cases:
         done = vboard(*arguments)
         assert done.exit_code == 1, arguments
         assert text in done.stderr, (arguments, done.stderr)
         assert isinstance(json.loads(vboard(*arguments, "--json").stdout)["error"]["message"], str)
+    assert {path.name for path in tmp_path.iterdir()} == {"big", "text"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("run", "flash", "--kind", "TOASTER"), "ESP32_GENERIC"),
+        (("run", "flash", "--until", "("), "regular"),
+        (("run", "flash", "--timeout", "nan"), "--timeout"),
+        (("put", "flash", "--to", "../x"), "--to"),
+    ],
+)
+def test_usage_errors_are_2(arguments, text):
+    done = vboard(*arguments)
+    assert done.exit_code == 2
+    assert text in done.stderr

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import signal
 import sys
 import threading
 from functools import partial
@@ -10,9 +12,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from littlefs import LittleFSError
 
 from ..build import BuildError, firmware
-from ..console import Failed, Json, err, fail, out, print_json
+from ..console import Failed, Json, err, out, print_json
+from ..image.filesystem import NO_SPACE
 from ..vm import VmError
 from .board import KINDS, Run, VirtualBoard, WifiPlan
 from .image import BLOCK, Image
@@ -37,16 +41,25 @@ def put(
     size: Annotated[int, typer.Option(help="KiB of a new image.", min=16)] = 1024,
     as_json: Json = False,
 ) -> None:
-    """Put files onto the flash image; one that is not there yet is made."""
-    flash = Image(image)
+    """Put files onto the flash image; one that is not there yet is made.
+
+    firstboot vboard put b.img
+    firstboot vboard put b.img --firmware config.json app.py
+    firstboot vboard put b.img drivers --to /lib
+    """
+    flash, is_new = Image(image), not image.exists()
+    if ".." in to.split("/"):
+        raise typer.BadParameter("there is no .. on a board: a folder from the root of its flash", param_hint="--to")
     try:
         contents = firmware() if with_firmware else {}
         contents.update(_local(files or [], to))
-        if format_it or not image.exists():
+        if format_it or is_new:
             flash.format(size * 1024 // BLOCK)
         if contents:
             flash.put(contents)
-    except (BuildError, VmError, OSError, ValueError) as e:
+    except (BuildError, VmError, OSError, ValueError, LittleFSError) as e:
+        if is_new:
+            image.unlink(missing_ok=True)  # or the next try would not be given its --size
         raise _failed(e, image) from e
     if as_json:
         print_json({path: len(data) for path, data in sorted(contents.items())})
@@ -57,7 +70,10 @@ def put(
 
 @app.command("ls")
 def list_files(image: ImageFile, as_json: Json = False) -> None:
-    """List what is on the flash image."""
+    """List what is on the flash image.
+
+    firstboot vboard ls b.img
+    """
     try:
         files = Image(image).ls()
     except (OSError, ValueError) as e:
@@ -79,27 +95,40 @@ def run(
         typer.Option(help="A network in the air, SSID:PASSWORD; again for more. If none is given: lab:lab-password."),
     ] = None,
     until: Annotated[str, typer.Option(help="Power off when a line of the log matches this expression.")] = "",
-    timeout: Annotated[float, typer.Option(help="Power off after so many seconds; 0: never.")] = 0,
+    timeout: Annotated[float, typer.Option(help="Power off after so many seconds; 0: never.", min=0)] = 0,
     console: Annotated[
         bool, typer.Option("--console", help="Plug in a cable: mpremote and firstboot flash it.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Power the board up and show its log, until main.py ends, the time is up, or Ctrl-C."""
+    """Power the board up and show its log, until main.py ends, the time is up, or Ctrl-C.
+
+    Exit code 1 when the board crashed, or --until was not seen within --timeout.
+
+    firstboot vboard run b.img
+    firstboot vboard run b.img --kind RPI_PICO_W --until "telemetry: acknowledged" --timeout 60
+    firstboot vboard run b.img --console
+    """
     if kind not in KINDS:
-        fail(f"there is no board {kind}", f"one of {', '.join(KINDS)}")
-    if not image.exists():
-        raise _failed(FileNotFoundError(image), image)
+        raise typer.BadParameter(f"one of {', '.join(KINDS)}", param_hint="--kind")
+    if math.isnan(timeout):
+        raise typer.BadParameter("a number of seconds", param_hint="--timeout")
     try:
         re.compile(until)
     except re.error as e:
-        fail(f"--until {until}: {e}", "a regular expression, such as 'telemetry: acknowledged'")
+        hint = "it wants a regular expression, such as 'telemetry: acknowledged'"
+        raise typer.BadParameter(f"{e}: {hint}", param_hint="--until") from e
+    try:
+        Image(image).ls()
+    except (OSError, ValueError) as e:
+        raise _failed(e, image) from e
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
     plan = WifiPlan(dict(_network(text) for text in wifi)) if wifi else WifiPlan()
     board = VirtualBoard(
         Image(image), kind, heap * 1024, wifi=plan, echo=None if as_json else partial(print, flush=True)
     )
     if console:
-        err().print(f"the board's port is {board.serial()}", markup=False)
+        err().print(f"the board's port is {Path(board.serial()).absolute()}", markup=False)
     try:
         went = _powered(board, until, timeout)
     except VmError as e:
@@ -107,8 +136,10 @@ def run(
     if as_json:
         log = [{"at": round(at, 3), "line": line} for at, line in went.lines]
         print_json({"ended": went.ended, "boots": went.boots, "log": log, "events": went.events})
+    if went.ended == "timeout" and not until:
+        return  # as it was asked for
     if went.ended not in ("found", "idle", "stopped"):
-        err().print(f"ended by {went.ended} after {went.boots} boots", style="red")
+        err().print(f"ended by {went.ended} after {went.boots} boot{'s' * (went.boots != 1)}", style="red")
         raise typer.Exit(1)
 
 
@@ -142,6 +173,9 @@ def _failed(error: Exception, image: Path) -> Failed:
         if str(error.filename or error) == str(image):
             return Failed(f"there is no {image}", f"firstboot vboard put {image} --firmware config.json makes it")
         return Failed(f"there is no {error.filename}")
+    if isinstance(error, LittleFSError):
+        hint = "--size gives a new image more room" if error.code == NO_SPACE else ""
+        return Failed(f"the files can't be put onto {image}: {error}", hint)
     return Failed(str(error))
 
 
