@@ -22,7 +22,7 @@ from typing import Annotated
 
 import typer
 
-from .console import fail
+from .console import Json, fail, print_json
 from .places import FIRMWARE, MICROCOAPY
 from .vm import umqtt_simple
 
@@ -108,19 +108,27 @@ def long_names(line: str) -> str:
 @app.command()
 def trace(
     report: Annotated[Path | None, typer.Argument(help="A file; without it, what is typed or piped in.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Give a crash report the names that the source has. A release's modules know each other by other, shorter names.
 
-    firstboot monitor does so by itself; this is for the attribute `crash` in ThingsBoard.
+    For the attribute `crash` in ThingsBoard; the monitor does so by itself. The names are those of the firmware beside
+    this program: a report of another version wants that version's program.
 
     firstboot trace report.txt
+    firstboot trace --json < report.txt
     """
     try:
-        lines = report.open() if report else sys.stdin
+        lines = report.open("rb") if report else sys.stdin.buffer
     except OSError as e:
         fail(f"{report} can't be read: {e.strerror}")
-    for line in lines:
-        typer.echo(long_names(line.rstrip("\n")))
+    # Line by line, as it may come from a terminal, and whatever a serial line has put in between.
+    found = (long_names(line.decode(errors="replace").rstrip("\r\n")) for line in lines)
+    if as_json:
+        print_json({"lines": list(found)})
+        return
+    for line in found:
+        typer.echo(line)
 
 
 @functools.cache

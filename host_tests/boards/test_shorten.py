@@ -1,7 +1,10 @@
 """The names of a release: in ROM, one for one, given back to a traceback. That it boots, virtual boards show."""
 
 import ast
+import json
+import re
 import subprocess
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -10,6 +13,8 @@ from tools import shorten
 from tools.build import firmware
 from tools.places import FIRMWARE
 from tools.vm import find
+
+README = Path(__file__).resolve().parents[2] / "README.md"
 
 # Prints the names of a file that are not in ROM: asking for one of these makes one more name on the heap.
 NEW = """
@@ -91,3 +96,22 @@ def test_a_report_gets_them_too(tmp_path):
     report.write_text(f'Traceback (most recent call last):\n  File "mend", in {shorten.names()["lost"]}\nOSError: 5\n')
     done = CliRunner().invoke(shorten.app, [str(report)])
     assert done.output == 'Traceback (most recent call last):\n  File "mend", in lost\nOSError: 5\n'
+    done = CliRunner().invoke(shorten.app, ["--json"], input=report.read_text())
+    assert json.loads(done.stdout)["lines"][1] == '  File "mend", in lost'
+
+
+def test_a_report_with_noise_in_it(tmp_path):
+    report = tmp_path / "serial.log"
+    report.write_bytes(b"\xff\r\nOSError: 5\r\n")
+    for arguments in ({"args": [str(report)]}, {"args": [], "input": report.read_bytes()}):
+        assert CliRunner().invoke(shorten.app, **arguments).output == "\ufffd\nOSError: 5\n"
+
+
+def test_the_readmes_example_is_of_this_build():
+    block = README.read_text().partition("A traceback has the other names:\n\n```\n")[2].partition("```")[0]
+    reported, _, traced = block.partition("$ firstboot trace report.txt\n")
+    names = shorten.names()
+    assert any(f", in {name}\n" in traced for name in names)
+    wanted = re.sub(r"(?<=, in )\w+", lambda found: names.get(found[0], found[0]), traced)
+    assert reported == wanted, "put these names into README.md's example of a traceback"
+    assert "\n".join(map(shorten.long_names, reported.split("\n"))) == traced
