@@ -32,8 +32,8 @@ $(READY): pyproject.toml
 	@touch $@
 
 demo: $(READY)
-	@$(BIN)/python -m tools.demo $(if $(TRANSPORT),--transport $(TRANSPORT)) $(if $(filter 1 yes true,$(TLS)),--tls) \
-	  $(if $(CREDENTIALS),--credentials $(CREDENTIALS)) $(if $(filter 1 yes true,$(UPDATE)),--update)
+	@$(BIN)/python -m tools.demo $(if $(TRANSPORT),--transport $(TRANSPORT)) $(if $(filter-out 0 no off false,$(TLS)),--tls) \
+	  $(if $(CREDENTIALS),--credentials $(CREDENTIALS)) $(if $(filter-out 0 no off false,$(UPDATE)),--update)
 
 test: lint
 	$(BIN)/python -m pytest -n auto $(ARGS)

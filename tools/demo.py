@@ -16,6 +16,7 @@ from rich.text import Text
 from . import measure
 from .bench.budget import over
 from .build import BuildError
+from .config import problems
 from .stage import COUNTING, Stage
 from .standin.server import Event
 from .update_pack import archive
@@ -59,8 +60,12 @@ def main(
 ) -> None:
     """Boot the firmware twice on the MicroPython VM: the first time it provisions itself, the second time not."""
     began = time.monotonic()
+    tls = tls or credentials == "x509"
+    wrong = _wrong(transport, tls, credentials)
+    if wrong:
+        console.print(f"demo: failed: {wrong}", style="bold red", markup=False)
+        raise typer.Exit(2)
     try:
-        tls = tls or credentials == "x509"
         config = {"ota": {"check": 0.5}} if update else {}
         with Stage(transport, tls, credentials, files={"/app.py": COUNTING}, config=config, on_event=_say) as stage:
             failures = _demo(stage, update)
@@ -71,6 +76,14 @@ def main(
         console.print(f"demo: failed: {'; '.join(failures)}", style="bold red", markup=False)
         raise typer.Exit(1)
     console.print(f"demo: passed in {time.monotonic() - began:.1f} s", style="bold green")
+
+
+def _wrong(transport: str, tls: bool, credentials: str) -> str:
+    # What a board would refuse, by its own rules; empty: it starts.
+    if credentials == "chain":
+        return "credentials chain is not shown here: it needs certificates of a CA, see `firstboot keys --help`"
+    given = {"transport": transport, "tls": {"enabled": tls}, "credentials": credentials}
+    return "; ".join(str(one) for one in problems(given) if one.field in given)
 
 
 def _demo(stage: Stage, update: bool) -> list[str]:
