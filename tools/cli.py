@@ -7,6 +7,7 @@ start with "firstboot". The module is imported only when it is the one to run, s
 
 from __future__ import annotations
 
+import errno
 import inspect
 from importlib import import_module
 from typing import Annotated, Any
@@ -75,6 +76,15 @@ class _Lazy(TyperGroup):
             return super().invoke(ctx)
         except Failed as e:
             show_failed(e, ctx)
+            raise typer.Exit(1) from e
+        except typer.Abort as e:
+            if isinstance(e.__context__, KeyboardInterrupt):  # at a prompt
+                raise typer.Exit(130) from e
+            raise
+        except OSError as e:
+            if e.errno == errno.EPIPE:
+                raise  # who read the output has gone, and needs no word
+            show_failed(Failed(f"{e.filename or 'the output'}: {e.strerror or e}"), ctx)
             raise typer.Exit(1) from e
         except ModuleNotFoundError as e:
             if (e.name or "").partition(".")[0] == __package__:

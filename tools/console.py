@@ -6,7 +6,9 @@ when it failed; what is for a person's eyes only (progress, warnings) goes to st
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -74,12 +76,25 @@ def print_json(document: Any) -> None:
     typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
 
 
+def is_terminal() -> bool:
+    """Whether somebody is there to be asked."""
+    return sys.stdin.isatty()
+
+
+def ask_secret(what: str, instead: str, **more: Any) -> str:
+    """What is typed at the terminal, unseen; Failed where there is none, with what to do `instead`."""
+    if not is_terminal():
+        fail(f"there is no terminal to ask for the {what} at", instead)
+    return str(typer.prompt(what[0].upper() + what[1:], hide_input=True, err=True, **more))
+
+
 def show_failed(error: Failed, ctx: typer.Context) -> None:
     """Tell the error of the command in `ctx` to whoever started it."""
     if _JSON in ctx.meta:
         details = {"message": str(error), **({"hint": error.hint} if error.hint else {}), **error.details}
-        typer.echo(json.dumps({"error": details}, indent=ctx.meta[_JSON], ensure_ascii=False))
-        return
+        with contextlib.suppress(OSError):  # where stdout is what failed, stderr has to do
+            typer.echo(json.dumps({"error": details}, indent=ctx.meta[_JSON], ensure_ascii=False))
+            return
     from rich.markup import escape
 
     console = err()

@@ -168,7 +168,7 @@ def _config(talk: Talk, patient: Patient) -> None:
         patient.findings.append(Finding("problem", "config.json is not on the board", "firstboot flash --config FILE"))
         return
     except ValueError:
-        patient.findings.append(Finding("problem", "config.json is not JSON in UTF-8 without BOM", hint))
+        patient.findings.append(Finding("problem", "config.json is not JSON", hint))
         return
     mask = Mask(document)
     wrong = problems(document)

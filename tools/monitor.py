@@ -58,7 +58,8 @@ def monitor(
     try:
         wanted = re.compile(until) if until else None
     except re.error as e:
-        fail(f"--until {until}: {e}", "a regular expression, such as 'telemetry: acknowledged'")
+        hint = "it wants a regular expression, such as 'telemetry: acknowledged'"
+        raise typer.BadParameter(f"{e}: {hint}", param_hint="--until") from e
     default = Path("config.json")
     mask = Mask(read(config) if config else read(default) if default.exists() else None)
     ports = choose(port or [], serial or [], every)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import fail
+from .console import ask_secret, fail
 
 if TYPE_CHECKING:
     from tb_rest_client.rest_client import RestClient
@@ -72,7 +72,7 @@ def _sign_in(client: RestClient, user: str) -> None:
         return
     password = os.environ.get("FIRSTBOOT_PASSWORD")
     if password is None:
-        password = typer.prompt(f"Password of {user}", hide_input=True, err=True)
+        password = ask_secret(f"password of {user}", "give it in FIRSTBOOT_PASSWORD, or a key in FIRSTBOOT_API_KEY")
     client.login(user, password)
     if not client.get_token():
         fail(

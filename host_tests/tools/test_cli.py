@@ -1,6 +1,9 @@
 """The program itself: its help, its exit codes, and errors for people and for scripts."""
 
 import json
+import os
+import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +13,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from tools import cli
+from tools import cli, demo
 from tools.console import Json, fail
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,6 +70,53 @@ def test_config_check_needs_no_compiler():
 def test_usage_errors_are_2():
     assert run(cli.app, ["nope"]).exit_code == 2
     assert run(cli.app, ["standin", "--nope"]).exit_code == 2
+
+
+def test_a_disk_that_is_full():
+    for more in ([], ["--json"]):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "tools.cli", "config", "fields", *more],
+                cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
+            )  # fmt: skip
+        assert (done.returncode, done.stderr) == (1, "error: the output: No space left on device\n")
+
+
+def test_ctrl_c_at_a_prompt_is_130(tmp_path):
+    terminal, slave = pty.openpty()
+    command = [sys.executable, "-m", "tools.cli", "keys", "ca", str(tmp_path / "fleet"), "--encrypt"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+    ) as process:
+        os.close(slave)
+        while "Passphrase" not in os.read(terminal, 4096).decode():
+            pass
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    os.close(terminal)
+
+
+@pytest.mark.parametrize("given", ["1", "yes", "on", "0", "off", ""])
+def test_make_demo_takes_any_yes_for_tls(given):
+    said = subprocess.run(["make", "-n", "demo", f"TLS={given}"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert ("--tls" in said.stdout) == (given in ("1", "yes", "on")), said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--transport", "foo"], "transport must be one of: mqtt, http, coap"),
+        (["--transport", "http", "--credentials", "basic"], "credentials basic works over mqtt only"),
+        (["--credentials", "chain"], "credentials chain is not shown here"),
+        (["--credentials", "nope"], "credentials must be one of"),
+    ],
+)
+def test_a_demo_that_no_board_could_give(arguments, says):
+    app = typer.Typer()
+    app.command()(demo.main)
+    done = run(app, arguments, env={"COLUMNS": "200"})
+    assert done.exit_code == 2
+    assert says in done.output
 
 
 @pytest.fixture

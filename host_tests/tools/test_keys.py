@@ -212,8 +212,10 @@ def test_a_ca_that_is_damaged_or_not_there(ca, tmp_path):
     assert "damaged" in keys("issue", ca, "a", code=1)
 
 
-def test_a_second_intermediate_of_an_encrypted_root(tmp_path):
+def test_a_second_intermediate_of_an_encrypted_root(tmp_path, monkeypatch):
     root = tmp_path / "stick"
+    assert "no terminal to ask for the passphrase" in keys("ca", tmp_path / "one", "--encrypt", code=1)
+    monkeypatch.setattr("tools.console.is_terminal", lambda: True)
     keys("ca", tmp_path / "one", "--root", root, "--encrypt", input="secret\nsecret\n")
     assert b"ENCRYPTED" in (root / "root.key").read_bytes()
     before = tree(root)

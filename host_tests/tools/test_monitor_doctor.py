@@ -93,7 +93,8 @@ def test_monitor_tells_by_its_exit_code_that_a_line_did_not_come(crate):
     done = firstboot("monitor", "--until", "never", "--seconds", "1")
     assert done.exit_code == 1
     assert "not seen within 1 s from A1: never" in done.stderr
-    assert "regular expression" in firstboot("monitor", "--until", "(").stderr
+    misused = firstboot("monitor", "--until", "(")
+    assert misused.exit_code == 2 and "regular" in misused.stderr
 
 
 def test_monitor_restarts_a_board_that_is_silent(crate):

@@ -127,6 +127,9 @@ def test_a_wrong_password(run, monkeypatch):
 
 def test_a_password_is_asked_for(run, monkeypatch):
     monkeypatch.delenv("FIRSTBOOT_PASSWORD")
+    nobody = error(run("profile", "list", "--json"))
+    assert "no terminal" in nobody["message"] and "FIRSTBOOT_PASSWORD" in nobody["hint"]
+    monkeypatch.setattr("tools.console.is_terminal", lambda: True)
     said = run("profile", "list", "--json", input="tenant\n")
     assert said.exit_code == 0
     assert "Password of tenant@thingsboard.org" in said.stderr

@@ -12,7 +12,7 @@ from cryptography import x509
 from rich.markup import escape
 from rich.progress import track
 
-from ..console import Json, err, fail, out, print_json
+from ..console import Json, ask_secret, err, fail, out, print_json
 from .authority import INTERMEDIATE, ROOT, ROOT_KEY, Authority, Issued, KeysError, make_authority, read_requests
 from .authority import requested as check_request
 
@@ -38,7 +38,9 @@ def ca(
     password = None
     if encrypt:
         is_new = not (root / ROOT_KEY).exists()
-        password = typer.prompt("Passphrase of the root's key", hide_input=True, confirmation_prompt=is_new, err=True)
+        password = ask_secret(
+            "passphrase of the root's key", "run it at a terminal: it is typed in only", confirmation_prompt=is_new
+        )
     try:
         made = make_authority(folder, root, name, years, password.encode() if password else None)
     except (KeysError, OSError) as e:
