@@ -6,9 +6,11 @@ import contextlib
 import json
 import logging
 import os
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
@@ -48,6 +50,7 @@ def connected(server: str, user: str, ca: Path | None) -> Iterator[RestClient]:
     from tb_rest_client.rest_client import RestClient
     from urllib3.exceptions import HTTPError
 
+    _check(server, ca)
     try:
         client = RestClient(server.rstrip("/"), timeout=_TIMEOUT)
         _quiet()
@@ -60,9 +63,30 @@ def connected(server: str, user: str, ca: Path | None) -> Iterator[RestClient]:
     except requests.JSONDecodeError:
         fail(f"{server} answers, but not as ThingsBoard does", "is this the address of its web page?")
     except requests.exceptions.SSLError as e:
-        fail(f"{server}: TLS: {_reason(e)}", "give the server's CA with --ca")
+        hint = "is it http:// there, or is TLS on another port?"
+        if isinstance(_innermost(e), ssl.SSLCertVerificationError):
+            hint = "give the server's CA with --ca" if ca is None else f"is {ca} the CA of this server?"
+        fail(f"{server}: TLS: {_reason(e)}", hint)
     except (requests.RequestException, HTTPError, OSError) as e:
         fail(f"{server} can't be reached: {_reason(e)}", "look at --server, or FIRSTBOOT_SERVER")
+
+
+def _check(server: str, ca: Path | None) -> None:
+    try:
+        address = urlsplit(server if "://" in server else f"http://{server}")
+        is_good = address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
+    except ValueError:
+        is_good = False
+    if not is_good:
+        fail(f"--server {server}: not the address of a web page", "such as https://tb.example.org")
+    if ca:
+        try:
+            ca.read_bytes()  # tells more of what is wrong with the file than OpenSSL does
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(ca)
+        except ssl.SSLError:
+            fail(f"--ca {ca}: holds no certificate in PEM", "a file that begins with -----BEGIN CERTIFICATE-----")
+        except OSError as e:
+            fail(f"--ca {ca} can't be read: {e.strerror}")
 
 
 def _sign_in(client: RestClient, user: str) -> None:
@@ -101,15 +125,27 @@ def _refused(status: int, body: bytes | str | None) -> None:
     fail(f"ThingsBoard refuses ({status}): {message}", hint, status=status)
 
 
-def _reason(error: Exception) -> str:
-    # Both libraries wrap the reason in several layers, the last of which is one line for people.
+def _innermost(error: BaseException) -> BaseException:
+    # Both libraries wrap what the socket said in several layers.
     while True:
-        inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
-        if not isinstance(inner, Exception):
-            break
+        wrapped = (getattr(error, "reason", None), *error.args, error.__cause__, error.__context__)
+        inner = next((one for one in wrapped if isinstance(one, BaseException)), None)
+        if inner is None:
+            return error
         error = inner
-    text = str(getattr(error, "strerror", None) or error)
-    return text.rpartition(": ")[2].removeprefix("[Errno 111] ").lower() or type(error).__name__
+
+
+def _reason(error: Exception) -> str:
+    inner = _innermost(error)
+    if isinstance(inner, ssl.SSLCertVerificationError):
+        return inner.verify_message
+    if isinstance(inner, ssl.SSLError):
+        return (inner.reason or "the handshake failed").lower().replace("_", " ")
+    if isinstance(inner, TimeoutError):
+        return "no answer in time"
+    if isinstance(inner, ConnectionError) and not inner.strerror:
+        return "it closed the connection"
+    return (getattr(inner, "strerror", None) or str(inner)).lower()
 
 
 def pages(ask: Any, **more: Any) -> Iterator[Any]:

@@ -195,7 +195,16 @@ def test_bad_lists(ca, tmp_path):
     body = base64.b64encode(der).decode()
     log.write_text(f"-----BEGIN CERTIFICATE REQUEST-----\n{body}\n-----END CERTIFICATE REQUEST-----\n")
     assert "not signed by its own key" in keys("issue", ca, "--request", log, code=1)
-    assert keys("issue", ca, "--names", tmp_path / "none", "--json", code=1)["error"]["hint"]
+    latin = tmp_path / "latin.txt"
+    latin.write_bytes("Gerät".encode("latin-1"))
+    for arguments, says in (
+        (("--names", tmp_path / "none"), f"{tmp_path / 'none'} can't be read: No such file"),
+        (("--names", latin), f"{latin} is not text in UTF-8"),
+        (("--request", tmp_path / "none"), f"{tmp_path / 'none'} can't be read: No such file"),
+    ):
+        assert says in keys("issue", ca, *arguments, "--json", code=1)["error"]["message"]
+    (tmp_path / "file").touch()
+    assert keys("ca", tmp_path / "file" / "x", "--json", code=1)["error"]["message"].startswith(str(tmp_path / "file"))
     assert tree(ca) == before
     assert len(read_requests(good + good)) == 2
 
@@ -219,7 +228,8 @@ def test_a_second_intermediate_of_an_encrypted_root(tmp_path, monkeypatch):
     keys("ca", tmp_path / "one", "--root", root, "--encrypt", input="secret\nsecret\n")
     assert b"ENCRYPTED" in (root / "root.key").read_bytes()
     before = tree(root)
-    assert "needs passphrase" in keys("ca", tmp_path / "two", "--root", root, code=1)
+    needs = keys("ca", tmp_path / "two", "--root", root, "--json", code=1)["error"]
+    assert "needs passphrase" in needs["message"] and needs["hint"] == "it is asked for with --encrypt"
     assert "passphrase is wrong" in keys("ca", tmp_path / "two", "--root", root, "--encrypt", code=1, input="wrong\n")
     assert not (tmp_path / "two" / "intermediate.key").exists()
     keys("ca", tmp_path / "two", "--root", root, "--encrypt", input="secret\n")

@@ -150,7 +150,9 @@ def test_a_server_that_is_not_there(run):
     assert said.exit_code == 1
     assert "can't be reached: connection refused" in said.stderr
     said = run("profile", "list", "--server", "http://nowhere.invalid")
-    assert "nowhere.invalid can't be reached" in said.stderr
+    assert "nowhere.invalid can't be reached" in said.stderr and "rrno" not in said.stderr
+    for where in ("", "http://", "ftp://x", "http://127.0.0.1:99999"):
+        assert "not the address of a web page" in error(run("profile", "list", "--server", where, "--json"))["message"]
 
 
 class _Other(http.server.BaseHTTPRequestHandler):
@@ -175,7 +177,21 @@ def test_over_tls_with_a_ca_of_ones_own(run, monkeypatch):
     with Standin(tls=True) as server:
         where = f"https://localhost:{server.https_port}"
         assert good(run("profile", "list", "--server", where, "--ca", str(server.ca_pem), "--json")) == []
-        assert "TLS: " in error(run("profile", "list", "--server", where, "--json"))["message"]
+        unknown = error(run("profile", "list", "--server", where, "--json"))
+        assert unknown["message"] == f"{where}: TLS: unable to get local issuer certificate"
+        assert "--ca" in unknown["hint"]
+        plain = where.replace(str(server.https_port), str(server.http_port))
+        told = error(run("profile", "list", "--server", plain, "--json"))
+        assert told["message"] == f"{plain}: TLS: wrong version number" and "http://" in told["hint"]
+        told = error(run("profile", "list", "--server", where.replace("https", "http"), "--json"))
+        assert "it closed the connection" in told["message"]
+
+
+def test_a_ca_that_is_none_is_told_before_the_server_is_asked(run, tmp_path):
+    (tmp_path / "junk.pem").write_text("junk")
+    for name, says in (("none.pem", "can't be read: No such file"), ("junk.pem", "holds no certificate in PEM")):
+        said = run("profile", "list", "--ca", name, "--json")
+        assert f"--ca {name}" in error(said)["message"] and says in error(said)["message"]
 
 
 # Lists of MACs

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.progress import track
 
 from ..console import Json, ask_secret, err, fail, out, print_json
+from ..files import read_bytes
 from .authority import INTERMEDIATE, ROOT, ROOT_KEY, Authority, Issued, KeysError, make_authority, read_requests
 from .authority import requested as check_request
 
@@ -33,7 +34,11 @@ def ca(
     encrypt: Annotated[bool, typer.Option("--encrypt", help="Ask for a passphrase for the root's key.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Make a root and an intermediate CA; with a root that is there already, another intermediate."""
+    """Make a root and an intermediate CA; with a root that is there already, another intermediate.
+
+    firstboot keys ca fleet --name Acme --encrypt
+    firstboot keys ca fleet-2 --root fleet/root --encrypt
+    """
     root = root or folder / "root"
     password = None
     if encrypt:
@@ -43,8 +48,10 @@ def ca(
         )
     try:
         made = make_authority(folder, root, name, years, password.encode() if password else None)
-    except (KeysError, OSError) as e:
-        fail(str(e), "take another folder; a passphrase is asked for with --encrypt")
+    except KeysError as e:
+        fail(str(e), e.hint)
+    except OSError as e:
+        fail(f"{e.filename}: {e.strerror}")
     profile = folder / INTERMEDIATE
     result = {
         "root": str(root / ROOT),
@@ -81,6 +88,10 @@ def issue(
     """Issue certificates: cert.der (leaf and intermediate), and key.der unless the board made the key itself.
 
     Everything is checked before the first file is written. No file is ever written over.
+
+    firstboot keys issue fleet press-17 press-18
+    firstboot keys issue fleet --names names.txt --out boards
+    firstboot keys issue fleet --request serial.log
     """
     place = to or folder / "boards"
     try:
@@ -92,13 +103,22 @@ def issue(
                 issued.append(authority.issue(place, one, days))
             else:
                 issued.append(authority.sign(place, one, days))
-    except (KeysError, OSError, UnicodeDecodeError) as e:
-        fail(str(e), "for a new certificate of the same name, give another folder with --out")
+    except KeysError as e:
+        fail(str(e), e.hint)
+    except OSError as e:
+        fail(f"{e.filename}: {e.strerror}")
     _tell(issued, as_json)
 
 
 def _lines(file: Path | None) -> list[str]:
-    lines = file.read_text(encoding="utf-8").splitlines() if file else []
+    if file is None:
+        return []
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as e:
+        fail(f"--names {file} can't be read: {e.strerror}", "it wants a text file with a device name in each line")
+    except UnicodeDecodeError:
+        fail(f"--names {file} is not text in UTF-8", "it wants a device name in each line")
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 
@@ -108,12 +128,18 @@ def _work(
     # The whole list, checked: none of it is bound to fail half-way.
     work: list[str | x509.CertificateSigningRequest] = list(names)
     for file in files:
-        found = read_requests(file.read_text(encoding="utf-8", errors="replace"))
+        try:
+            found = read_requests(read_bytes(file).decode(errors="replace"))
+        except KeysError as e:
+            fail(f"{file}: {e}", "let the board print it again: firstboot.x509.request()")
         if not found:
-            raise KeysError(f"{file} has no request in it: no -----BEGIN CERTIFICATE REQUEST-----")
+            fail(
+                f"{file} has no request in it: no -----BEGIN CERTIFICATE REQUEST-----",
+                "a board prints one: firstboot.x509.request()",
+            )
         work += found
     if not work:
-        raise KeysError("no device names and no requests: name devices, or give --names or --request")
+        fail("no device names and no requests", "name devices, or give --names or --request")
     taken = set()
     for one in work:
         name = one if isinstance(one, str) else check_request(one)[0]

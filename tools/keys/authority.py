@@ -27,7 +27,11 @@ YEAR = 365 * DAY
 
 
 class KeysError(Exception):
-    """What can't be done, and why; nothing was overwritten."""
+    """What can't be done, and why; `hint`: what to do about it. Nothing was overwritten."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ def make_authority(folder: Path, root: Path, name: str, years: int, password: by
     `password` encrypts the root's key, or opens it. `years`: how long the intermediate is valid; a new root twice that.
     """
     if (folder / INTERMEDIATE_KEY).exists() or (folder / INTERMEDIATE).exists():
-        raise KeysError(f"{folder} has an intermediate CA already")
+        raise KeysError(f"{folder} has an intermediate CA already", "take another folder; --root may stay the same")
     root.mkdir(parents=True, exist_ok=True)
     if (root / ROOT_KEY).exists():
         top = _load(root / ROOT, root / ROOT_KEY, password)
@@ -94,7 +98,7 @@ class Authority:
         folder = out / quote(name, safe=" @+,=").replace(".", "%2E" if set(name) == {"."} else ".")
         for file in (CERT, KEY):
             if (folder / file).exists():
-                raise KeysError(f"{folder / file} exists, and is never written over")
+                raise _exists(folder / file)
         return folder
 
     def issue(self, out: Path, name: str, days: int) -> Issued:
@@ -227,9 +231,11 @@ def _load(certificate: Path, key: Path, password: bytes | None) -> Party:
         public = x509.load_pem_x509_certificate(certificate.read_bytes())
         private = serialization.load_pem_private_key(key.read_bytes(), password)
     except FileNotFoundError as e:
-        raise KeysError(f"there is no {e.filename}") from e
+        raise KeysError(f"there is no {e.filename}", f"`firstboot keys ca {certificate.parent}` makes a CA") from e
     except TypeError as e:
-        raise KeysError(f"{key}: {'needs' if password is None else 'has no'} passphrase") from e
+        if password is None:
+            raise KeysError(f"{key}: needs passphrase", "it is asked for with --encrypt") from e
+        raise KeysError(f"{key}: has no passphrase", "leave --encrypt out") from e
     except ValueError as e:
         raise KeysError(f"{certificate} or {key} is damaged, or the passphrase is wrong") from e
     if not isinstance(private, ec.EllipticCurvePrivateKey) or _point(private.public_key()) != _point(
@@ -243,12 +249,16 @@ def _point(key: object) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined, no-any-return]
 
 
+def _exists(path: Path) -> KeysError:
+    return KeysError(f"{path} exists, and is never written over", "give another folder, or move the old files away")
+
+
 def _write(path: Path, data: bytes, *, secret: bool = False) -> None:
     # O_EXCL: what exists is never written over, not even in a race. The mode is there before the first byte is.
     try:
         number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if secret else 0o644)
     except FileExistsError as e:
-        raise KeysError(f"{path} exists, and is never written over") from e
+        raise _exists(path) from e
     with os.fdopen(number, "wb") as f:
         f.write(data)
         f.flush()
