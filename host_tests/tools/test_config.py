@@ -209,7 +209,7 @@ PRICES = [
     ("server.host", "board itself", {"server": {"host": "127.0.0.1"}}),
     ("server.host", "example's", {"server": {"host": "thingsboard.example.org"}}),
     ("period", "rate limits", {"period": 0.2}),
-    ("watchdog", "RPI_PICO_W would not start: at most 8.388", {"watchdog": 30}),
+    ("watchdog", "is more than RPI_PICO2_W, RPI_PICO_W can: 8.388 s there", {"watchdog": 30}),
 ]
 
 
@@ -244,6 +244,29 @@ def test_the_plan_tells_of_updates(run):
 def test_the_plan_says_dtls_for_coap(run):
     lay({"transport": "coap"})
     assert "talks COAP over DTLS, verified by ca.der, to tb.example.org:5684" in run("check").output
+
+
+def test_fields_are_shown_as_the_file_has_them(run):
+    rows = run("fields", env={"COLUMNS": "200"}).output.splitlines()
+    shown = {row.split()[0]: re.split("  +", row)[1:3] for row in rows[1:] if row[:1].strip()}
+    assert shown["tls.verify"][0] == "true" and shown["tls.enabled"][0] == "false"
+    assert shown["outbox.bytes"] == ["65536", "whole number, 0 to 1048576"]
+    assert shown["retry.first"] == ["2", "number, 0.01 to 3600"]
+
+
+def test_a_link_stays_a_link(run):
+    lay({}, "real.json")
+    Path("config.json").symlink_to("real.json")
+    assert run("write", "--period", "5").exit_code == 0
+    assert os.readlink("config.json") == "real.json"
+    assert json.loads(Path("real.json").read_text()) == {**GOOD, "period": 5}
+
+
+def test_a_field_is_set_or_taken_out(run):
+    lay({})
+    said = run("write", "--watchdog", "5", "--unset", "watchdog")
+    assert said.exit_code == 2 and "--unset" in said.stderr
+    assert json.loads(Path("config.json").read_text()) == GOOD
 
 
 def test_fields(run):

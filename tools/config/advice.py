@@ -102,7 +102,7 @@ def advice(config: dict[str, Any], folder: Path | None = None) -> list[Advice]:
     short = [name for name in boards.names() if boards.load(name).watchdog_ms < config["watchdog"] * 1000]
     if short:
         most = min(boards.load(name).watchdog_ms for name in short)
-        found.append(Advice("watchdog", f"{', '.join(short)} would not start: at most {most / 1000:g} s there"))
+        found.append(Advice("watchdog", f"is more than {', '.join(short)} can: {most / 1000:g} s there"))
     return found
 
 

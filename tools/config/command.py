@@ -17,7 +17,7 @@ from . import write as write_file
 
 app = typer.Typer(no_args_is_help=True, help="Write, check and explain config.json, which tells a board what to do.")
 
-File = Annotated[Path, typer.Argument(help="The config; made when there is none.", show_default=True)]
+File = Annotated[Path, typer.Argument(help="The config.")]
 DEFAULT = Path("config.json")
 
 # What `write` asks for when it isn't told; the rest has good defaults, or flags.
@@ -54,6 +54,8 @@ def _write(**given: Any) -> None:
     for name in unset:
         if name not in FIELDS:
             raise typer.BadParameter(f"{name} is not a field; see `firstboot config fields`", param_hint="--unset")
+        if name in changes:
+            raise typer.BadParameter(f"{name} can't be set and taken out at once", param_hint="--unset")
         put(document, name, None)
     if not changes and not unset:
         if as_json or not sys.stdin.isatty():
@@ -101,7 +103,11 @@ def fields(
     as_json: Json = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the table of the README.")] = False,
 ) -> None:
-    """List every field of config.json: its default, its values, what it is for."""
+    """List every field of config.json: its default, its values, what it is for.
+
+    firstboot config fields
+    firstboot config fields --json
+    """
     if markdown:
         typer.echo(reference(), nl=False)
         return
@@ -127,8 +133,7 @@ def fields(
     for title in ("field", "default", "values", ""):
         table.add_column(title, no_wrap=title == "field", overflow="fold")
     for field in FIELDS.values():
-        default = {None: "", ...: "must be given"}.get(field.default, str(field.default))
-        table.add_row(f"[bold]{field.name}[/]", escape(default), escape(field.values), escape(field.help))
+        table.add_row(f"[bold]{field.name}[/]", escape(field.usual), escape(field.values), escape(field.help))
     out().print(table, soft_wrap=False)
 
 
@@ -232,7 +237,7 @@ def _options() -> list[inspect.Parameter]:
         annotation = Annotated[kind, info] if info else kind
         return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
-    options = [parameter("file", File, DEFAULT, None)]
+    options = [parameter("file", Path, DEFAULT, typer.Argument(help="The config; made when there is none."))]
     for field in FIELDS.values():
         flag = "--" + field.name.replace(".", "-").replace("_", "-")
         section = field.name.partition(".")[0] if "." in field.name else "the board itself"

@@ -124,7 +124,8 @@ def put(document: Document, name: str, value: Any) -> None:
 
 
 def write(document: Document, path: Path) -> None:
-    """Replace the file `path` in one go, readable by its owner only."""
+    """Replace the file `path`, or what it is a link to, in one go, readable by its owner only."""
+    target = os.path.realpath(path)
     ordered: Document = {}
     for name in FIELDS:
         value = get(document, name)
@@ -133,12 +134,12 @@ def write(document: Document, path: Path) -> None:
     text = json.dumps(ordered, indent=2, ensure_ascii=False) + "\n"
     try:
         # mkstemp makes the file for its owner only, so the secrets are never to be seen by others.
-        handle, part = tempfile.mkstemp(dir=path.parent, prefix=".config-")
+        handle, part = tempfile.mkstemp(dir=os.path.dirname(target), prefix=".config-")
         with contextlib.ExitStack() as undo:
             undo.callback(os.unlink, part)
             with os.fdopen(handle, "w", encoding="utf-8") as f:
                 f.write(text)
-            os.replace(part, path)
+            os.replace(part, target)
             undo.pop_all()
     except OSError as e:
         fail(f"{path} can't be written: {e.strerror}")

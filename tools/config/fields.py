@@ -72,8 +72,15 @@ class Field:
         if self.kind == "bool":
             return "true, false"
         unit = {"s": "bytes of text", "c": "characters", "i": "whole number", "n": "number"}[self.kind]
-        span = f"{self.least:g} to {self.most:g}"
+        span = f"{_number(self.least)} to {_number(self.most)}"
         return f"{unit}, {span}" if self.kind in "in" else f"{span} {unit}"
+
+    @property
+    def usual(self) -> str:
+        """Its default, as the file has it; empty where there is none."""
+        if isinstance(self.default, bool):
+            return str(self.default).lower()
+        return {None: "", ...: "must be given"}.get(self.default, str(self.default))
 
     @property
     def is_secret(self) -> bool:
@@ -91,10 +98,10 @@ def reference() -> str:
     """The README's table of all fields, in Markdown."""
     lines = ["| Field | Default | Values | |", "|---|---|---|---|"]
     for field in FIELDS.values():
-        default = {None: "", ...: "must be given", "": "empty"}.get(field.default, f"`{_json(field.default)}`")
+        default = {None: "", ...: field.usual, "": "empty"}.get(field.default, f"`{field.usual}`")
         lines.append(f"| `{field.name}` | {default} | {field.values} | {field.help} |")
     return "\n".join(lines) + "\n"
 
 
-def _json(value: Any) -> str:
-    return {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else f"{value:g}"
