@@ -12,9 +12,10 @@ import pytest
 import serial
 from boards_at_ports import box, document, firstboot
 
-from tools.flash import chip
+from tools.flash import Ledger, chip
+from tools.flash.ledger import Entry
 from tools.flash.mask import Mask
-from tools.flash.talk import Talk, _why
+from tools.flash.talk import Talk, _cannot_open, _why
 from tools.stage import KEY, SECRET, Stage
 from tools.vboard import WifiPlan
 
@@ -162,10 +163,25 @@ def test_a_ledger_that_is_none(bench):
     for command in (("flash", *bench.more), ("ledger", "--ledger", bench.folder / "ledger")):
         result, code = document(*command)
         assert code == 1 and "can't be used" in result["error"]["message"] and "--ledger" in result["error"]["hint"]
+    (bench.folder / "ledger").write_text("")
+    result, code = document("ledger", "--ledger", bench.folder / "ledger")
+    assert code == 1 and "can't be used" in result["error"]["message"]
+    assert (bench.folder / "ledger").read_bytes() == b""
     assert "firstboot flash" in document("ledger", "--ledger", bench.folder / "none")[0]["error"]["hint"]
 
 
-def test_ports_that_cannot_be_opened():
+def test_a_narrow_terminal_loses_nothing_of_the_ledger(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    ledger = Ledger(tmp_path / "ledger")
+    ledger.start(Entry("e6614864d3417f36", "/dev/ttyACM0", name="RP2040-28cd2eea84b0", result="already done"))
+    ledger.close()
+    shown = firstboot("ledger", "--ledger", tmp_path / "ledger").stdout
+    assert "  e6614864d3417f36  RP2040-28cd2eea84b0  already done" in shown
+
+
+def test_ports_that_cannot_be_opened(tmp_path):
+    (tmp_path / "app.py").touch()
+    assert "is no serial port" in str(_cannot_open(str(tmp_path / "app.py")))
     for number, words, hint in (
         (13, "no permission", "dialout"),
         (16, "is busy", "close"),

@@ -26,7 +26,7 @@ def show_ledger(ledger: LedgerFile = LEDGER, as_json: Json = False) -> None:
     """
     if not ledger.exists():
         fail(f"there is no {ledger}", "`firstboot flash` makes it")
-    book = Ledger(ledger)
+    book = Ledger(ledger, is_read_only=True)
     entries = book.entries()
     book.close()
     if as_json:
@@ -36,8 +36,9 @@ def show_ledger(ledger: LedgerFile = LEDGER, as_json: Json = False) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for title in ("when (UTC)", "board", "name", "result", ""):
-        table.add_column(title, overflow="fold", no_wrap=bool(title))
+    for title in ("when (UTC)", "board", "name", "result"):
+        table.add_column(title, no_wrap=True)
+    table.add_column(overflow="fold")
     for entry in entries:
         result = entry["result"]
         shown = f"[{COLOURS.get(result, 'red')}]{result}[/]"
@@ -45,4 +46,6 @@ def show_ledger(ledger: LedgerFile = LEDGER, as_json: Json = False) -> None:
         when = entry["at"][:19].replace("T", " ")
         detail = at + entry["detail"] if entry["detail"] else f"MicroPython {entry['micropython']}"
         table.add_row(when, escape(entry["board"]), escape(entry["name"]), shown, escape(detail))
-    out().print(table, soft_wrap=False)
+    console = out()
+    console.width = max(console.width, 80)  # a narrower terminal wraps the lines; here they would lose their ends
+    console.print(table, soft_wrap=False)

@@ -49,13 +49,20 @@ class Entry:
 
 
 class Ledger:
-    """The ledger in the SQLite file `path`; threads may share it."""
+    """The ledger in the SQLite file `path`; threads may share it.
 
-    def __init__(self, path: Path | str) -> None:
+    `is_read_only`: it must be there, and stays as it is.
+    """
+
+    def __init__(self, path: Path | str, *, is_read_only: bool = False) -> None:
         self._lock = threading.Lock()
         try:
-            self._db = sqlite3.connect(path, check_same_thread=False, timeout=30)
-            self._db.executescript(_SCHEMA)
+            if is_read_only:
+                self._db = sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True, timeout=30)
+                self._db.execute("SELECT id FROM flashings LIMIT 1")
+            else:
+                self._db = sqlite3.connect(path, check_same_thread=False, timeout=30)
+                self._db.executescript(_SCHEMA)
         except sqlite3.Error as e:
             fail(f"the ledger {path} can't be used: {e}", "name another file with --ledger")
         self._db.row_factory = sqlite3.Row

@@ -389,9 +389,13 @@ class _Bounded:
 def _cannot_open(port: str) -> BoardFailed:
     # mpremote does not tell why.
     try:
-        os.close(os.open(port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK))
+        number = os.open(port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
     except OSError as e:
         return _why(port, e)
+    is_terminal = os.isatty(number)
+    os.close(number)
+    if not is_terminal:
+        return BoardFailed(f"{port} is no serial port", "`firstboot doctor` lists those that there are")
     return _why(port, OSError(errno.EBUSY, ""))
 
 
