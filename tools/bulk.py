@@ -29,6 +29,9 @@ _DONE = ("flashed", "provisioned", "already done")  # results in the ledger
 _COLUMNS = {"name": "NAME", "type": "TYPE", "label": "LABEL", "access token": "ACCESS_TOKEN"}
 
 
+_Cells = dict[str, str]  # column -> what a line has in it
+
+
 @dataclass
 class Row:
     """A device to be: its line in the list, and what goes into the columns."""
@@ -87,6 +90,8 @@ def bulk(
     """
     from .config import checked, read
 
+    if update and not upload:
+        raise typer.BadParameter("it goes with --upload", param_hint="--update")
     flat = checked(read(config), config)
     if derived is None:
         derived = flat["credentials"] == "derived"
@@ -128,8 +133,8 @@ def bulk(
         err().print('[dim]in ThingsBoard, choose "Access token" for the fourth column, or it becomes an attribute[/]')
 
 
-def _lines(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    # (number, columns) of every line that says something.
+def _lines(file: Path) -> Iterator[tuple[int, _Cells | str]]:
+    # (number, columns) of every line that says something; in their place what is wrong with it.
     if file.is_file() and file.read_bytes()[:16] == _SQLITE:
         yield from _ledger(file)
         return
@@ -142,7 +147,12 @@ def _lines(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
         line = line.partition("#")[0].strip()
         if not line:
             continue
-        (cells,) = csv.reader([line], delimiter=";" if ";" in line and "," not in line else ",")
+        delimiter = ";" if ";" in line and "," not in line else ","
+        try:
+            (cells,) = csv.reader([line], delimiter=delimiter, strict=True)
+        except csv.Error as e:
+            yield number, f"is no line of a CSV: {e}"
+            continue
         cells = [cell.strip() for cell in cells]
         if columns is None:
             lower = [cell.lower() for cell in cells]
@@ -150,14 +160,17 @@ def _lines(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
             columns = lower if is_header else ["mac", "label"]
             if is_header:
                 continue
+        if any(cells[len(columns) :]):
+            yield number, f"has {len(cells)} cells, and the columns are {', '.join(columns)}"
+            continue
         yield number, dict(zip(columns, cells, strict=False))
 
 
-def _ledger(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
+def _ledger(file: Path) -> Iterator[tuple[int, _Cells | str]]:
     # What `firstboot flash` keeps: the boards that were done, by the names that they call themselves.
     from .flash.ledger import Ledger
 
-    ledger = Ledger(file)
+    ledger = Ledger(file, is_read_only=True)
     names = {entry["name"] for entry in ledger.entries() if entry["name"] and entry["result"] in _DONE}
     ledger.close()
     for number, name in enumerate(sorted(names), 1):
@@ -165,10 +178,18 @@ def _ledger(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _rows(
-    lines: Iterator[tuple[int, dict[str, str]]], template: str, board: str, profile: str, label: str, secret: str | None
+    lines: Iterator[tuple[int, _Cells | str]],
+    template: str,
+    board: str,
+    profile: str,
+    label: str,
+    secret: str | None,
 ) -> tuple[list[Row], list[Problem]]:
     rows, problems = [], []
     for number, cells in lines:
+        if isinstance(cells, str):
+            problems.append(Problem(number, cells))
+            continue
         try:
             mac = parse_mac(cells.get("mac", "")) if cells.get("mac") or not cells.get("name") else ""
             name = cells.get("name") or device_name(template, mac, cells.get("board") or board)

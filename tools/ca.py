@@ -80,9 +80,12 @@ def ca(
 
 
 def _address(server: str) -> tuple[str, int]:
-    host, colon, port = server.strip("/").rpartition(":")
-    if not colon:
-        host, port = server.strip("/"), str(_PORT)
+    text = server.strip("/")
+    host, colon, port = text.rpartition(":")
+    if not colon or _is_ip(text.strip("[]")):
+        host, port = text, str(_PORT)
+    if host.startswith("[") and _is_ip(host[1:-1]):
+        host = host[1:-1]  # as addresses of IPv6 are written before a port
     if not host or "/" in host or not port.isdigit() or not 0 < int(port) < 65536:
         fail(f"{server} is not a host or host:port", "such as thingsboard.example.org:8883")
     return host, int(port)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .console import Json, err, fail, out, print_json
+from .console import Failed, Json, err, fail, out, print_json
 from .thingsboard import SERVER, USER, Ca, Server, User, connected, named, pages
 
 app = typer.Typer(no_args_is_help=True, help="Make and show device profiles, with their provision keys.")
@@ -65,7 +66,11 @@ def create(
             fail(f"there is a device profile {name!r} already", f"`firstboot profile show {name}` shows its keys")
         made = _described(client.save_device_profile(document))
     if into:
-        _write(config, into, key, secret)
+        try:
+            _write(config, into, key, secret)
+        except Failed as e:
+            again = f"firstboot profile show {shlex.quote(name)} --into {into}"
+            raise Failed(f"the profile is made, but {e}", again) from e
     if as_json:
         print_json(made)
     else:
@@ -164,7 +169,11 @@ def _described(profile: Any) -> dict[str, Any]:
 def _read(into: Path | None) -> dict[str, Any]:
     from .config import read
 
-    if into is None or not into.exists():
+    if into is None:
+        return {}
+    if not into.parent.is_dir():
+        fail(f"there is no folder {into.parent}", "--into is a config in a folder that is there")
+    if not into.exists():
         return {}
     document = read(into, mends=True)
     if not isinstance(document, dict):

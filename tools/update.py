@@ -126,6 +126,8 @@ def show(
     from rich.progress import track
 
     with connected(server, user, ca) as client:
+        if profile:
+            update_server.find_profile(client, profile)
         packages = update_server.packages(client)
         wanted = {"type": profile} if profile else {}
         found = [one for one in pages(client.get_tenant_devices, **wanted) if not device or one.name == device]

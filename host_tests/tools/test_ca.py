@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tools import cli
+from tools.ca import _address
 from tools.standin import Standin
 from tools.standin.certificates import Pair
 
@@ -44,6 +45,20 @@ def test_a_ca_that_this_computer_knows(server, run, tmp_path, monkeypatch, host,
     assert (tmp_path / "ca.der").read_bytes() == server.ca_der.read_bytes()
     assert said["known_by"] == "this computer" and said["key"] == "EC secp256r1"
     assert said["file"] == "ca.der" and len(said["sha256"]) == 95
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("tb.example.org", "tb.example.org", 8883),
+        ("tb.example.org:443/", "tb.example.org", 443),
+        ("[::1]:443", "::1", 443),
+        ("[::1]", "::1", 8883),
+        ("::1", "::1", 8883),
+    ],
+)
+def test_addresses(text, host, port):
+    assert _address(text) == (host, port)
 
 
 def test_from_a_file(server, run, tmp_path):

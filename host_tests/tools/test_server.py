@@ -111,7 +111,23 @@ def test_more_profiles_than_a_page(run, server):
     assert good(run("profile", "show", "profile 22", "--json"))["key"] == "key 22"
 
 
+def test_a_config_that_can_not_be_written(run, server, monkeypatch):
+    told = error(run("profile", "create", "x", "--into", "nope/config.json", "--json"))
+    assert "no folder nope" in told["message"]
+    assert server.registry.profile(name="x") is None
+
+    def fails(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", fails)
+    told = error(run("profile", "create", "my x", "--into", "config.json", "--json"))
+    assert told["message"] == "the profile is made, but config.json can't be written: No space left on device"
+    assert told["hint"] == "firstboot profile show 'my x' --into config.json"
+    assert server.registry.profile(name="my x")
+
+
 def test_misuse_is_2(run):
+    assert run("bulk", "macs.txt", "--update").exit_code == 2
     assert run("profile", "create", "x", "--strategy", "all").exit_code == 2
     assert run("profile", "create", "x", "--strategy", "chain").exit_code == 2
     assert run("profile", "create", "x", "--strategy", "disabled", "--into", "config.json").exit_code == 2
@@ -265,6 +281,8 @@ WRONG = [
     ("{uid}", "RPI_PICO_W", "a0b1c2d3e4f5", "only an ESP32's MAC"),
     ("{mac}", "", "mac,label\na0b1c2d3e4f5," + "x" * 256, "label is longer"),
     ("{mac}", "", "\n# none\n", "holds no MAC"),
+    ("{mac}", "", "mac,label\na0b1c2d3e4f5,Hall 1,third", "has 3 cells, and the columns are mac, label"),
+    ("{mac}", "", 'mac,label\na0b1c2d3e4f5,"Hall 1', "is no line of a CSV"),
 ]
 
 

@@ -319,9 +319,9 @@ def test_only_some_boards(at, server):
     for args, names in (
         (("--profile", "others"), ["board-3"]),
         (("--device", "board-2"), ["board-2"]),
-        (("--profile", "nobody's"), []),
     ):
         assert [one["name"] for one in good(at("show", *args, "--json"))["devices"]] == names
+    assert "no device profile" in error(at("show", "--profile", "nobody's", "--json"))["message"]
     assert "no device 'board'" in error(at("show", "--device", "board", "--json"))["message"]
     assert (
         "of the profile 'others'"
