@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import typer
 from . import boards
 from .board_code import board_code
 from .console import Json, err, fail, out, print_json
+from .private import write_private
 from .thingsboard import SERVER, USER, Ca, Server, User, connected, pages
 
 app = typer.Typer()
@@ -259,10 +259,7 @@ def _csv(rows: list[Row], derived: bool) -> str:
 
 def _write(path: Path, text: str) -> None:
     try:
-        # It may hold tokens.
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as f:
-            os.chmod(path, 0o600)
-            f.write(text)
+        write_private(path, text.encode())  # it may hold tokens
     except OSError as e:
         fail(f"{path} can't be written: {e.strerror}")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -74,6 +75,23 @@ def err() -> Console:
 def print_json(document: Any) -> None:
     """The command's result for a script."""
     typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]], whole: int = 0) -> None:
+    """The command's result for a person, in columns; cells are markup.
+
+    Of the first `whole` columns no cell is broken; the others are folded to the terminal's width.
+    """
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for number, title in enumerate(titles):
+        table.add_column(title, no_wrap=number < whole, overflow="ellipsis" if number < whole else "fold")
+    for row in rows:
+        table.add_row(*row)
+    console = out()
+    console.width = max(console.width, 80)  # a narrower terminal wraps the lines; here they would lose their ends
+    console.print(table, soft_wrap=False)
 
 
 def is_terminal() -> bool:

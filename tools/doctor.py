@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .config import checked, parse, problems
+from .config import checked, named_files, parse, problems
 from .console import Failed, Json, out, print_json
 from .flash.chip import drives
 from .flash.mask import Mask
@@ -184,17 +184,15 @@ def _files(talk: Talk, document: Any) -> list[Finding]:
         flat = checked(document)
     except Failed:
         return []
-    names = ["tls.ca"] if flat["tls.enabled"] and flat["tls.verify"] else []
-    names += ["x509.cert", "x509.key"] if flat["credentials"] == "chain" else []
-    paths = ["/" + str(flat[name]).lstrip("/") for name in names]
-    there = talk.hashes(paths) if paths else {}
+    paths = {field: f"/{place}" for field, place in named_files(flat).items()}
+    there = talk.hashes(list(paths.values())) if paths else {}
     return [
         Finding(
             "problem",
-            f"{path} is not on the board, and {name} names it",
+            f"{path} is not on the board, and {field} names it",
             "firstboot flash copies it from beside the config",
         )
-        for name, path in zip(names, paths, strict=True)
+        for field, path in paths.items()
         if path not in there
     ]
 

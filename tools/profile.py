@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .console import Failed, Json, err, fail, out, print_json
+from .console import Failed, Json, err, fail, print_json, print_table
 from .thingsboard import SERVER, USER, Ca, Server, User, connected, named, pages
 
 app = typer.Typer(no_args_is_help=True, help="Make and show device profiles, with their provision keys.")
@@ -191,13 +191,10 @@ def _write(config: dict[str, Any], into: Path, key: str, secret: str) -> None:
 
 def _show(found: list[dict[str, Any]]) -> None:
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(box=None, pad_edge=False)
-    for title in ("profile", "strategy", "provision key", "provision secret"):
-        table.add_column(title, overflow="fold")
+    rows = []
     for one in found:
         secret = (one["secret"] or "").strip()
         shown = secret if "\n" not in secret else "(the CA's certificate)"
-        table.add_row(f"[bold]{escape(one['name'])}[/]", one["strategy"], escape(one["key"] or ""), escape(shown))
-    out().print(table)
+        rows.append((f"[bold]{escape(one['name'])}[/]", one["strategy"], escape(one["key"] or ""), escape(shown)))
+    print_table(("profile", "strategy", "provision key", "provision secret"), rows)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from . import update_server
-from .console import Json, err, fail, out, print_json
+from .console import Json, err, fail, out, print_json, print_table
 from .files import read_bytes
 from .thingsboard import SERVER, USER, Ca, Server, User, connected, pages
 from .update_pack import archive, check_firmware, check_software, packed
@@ -171,12 +171,6 @@ def _show_boards(boards: list[dict[str, Any]]) -> None:
 
 
 def _table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    from rich.table import Table
-    from rich.text import Text
+    from rich.markup import escape
 
-    table = Table(box=None, pad_edge=False)
-    for title in titles:
-        table.add_column(title, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    out().print(table)
+    print_table(titles, [[escape(cell) for cell in row] for row in rows])

@@ -10,7 +10,12 @@ from typing import Any
 
 from .. import boards
 from ..places import FIRMWARE
+from .document import named_files
 
+_MISSING = {
+    "tls.ca": "the board needs it",
+    "x509.cert": "lay it there for one board, or have each board ask for its own: firstboot.x509.request()",
+}
 EXAMPLE_CHIP, EXAMPLE_MAC, EXAMPLE_UID = "ESP32", "a0b1c2d3e4f5", "a0b1c2d3e4f5"
 
 
@@ -89,25 +94,17 @@ def advice(config: dict[str, Any], folder: Path | None = None) -> list[Advice]:
         *_radio_warnings(config),
         *_server_warnings(config),
     ]
-    if folder and config["tls.enabled"] and config["tls.verify"] and not _is_file(folder, config["tls.ca"]):
-        found.append(Advice("tls.ca", f"there is no {config['tls.ca']} beside the config", "the board needs it"))
-    if folder and config["credentials"] == "chain" and not _is_file(folder, config["x509.cert"]):
-        found.append(
-            Advice(
-                "x509.cert",
-                f"there is no {config['x509.cert']} beside the config",
-                "lay it there for one board, or have each board ask for its own: firstboot.x509.request()",
-            )
-        )
+    if folder:
+        found += [
+            Advice(field, f"there is no {place} beside the config", _MISSING[field])
+            for field, place in named_files(config).items()
+            if field in _MISSING and not (folder / place).is_file()
+        ]
     short = [name for name in boards.names() if boards.load(name).watchdog_ms < config["watchdog"] * 1000]
     if short:
         most = min(boards.load(name).watchdog_ms for name in short)
         found.append(Advice("watchdog", f"is more than {', '.join(short)} can: {most / 1000:g} s there"))
     return found
-
-
-def _is_file(folder: Path, place: str) -> bool:
-    return (folder / place.lstrip("/")).is_file()
 
 
 def _identity_warnings(config: dict[str, Any]) -> list[Advice]:

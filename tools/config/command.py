@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..console import Json, err, out, print_json
+from ..console import Json, err, out, print_json, print_table
 from . import FIELDS, Advice, Field, advice, checked, get, plan, problems, put, read, reference
 from . import write as write_file
 
@@ -127,14 +127,9 @@ def fields(
         )
         return
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(box=None, pad_edge=False)
-    for title in ("field", "default", "values", ""):
-        table.add_column(title, no_wrap=title == "field", overflow="fold")
-    for field in FIELDS.values():
-        table.add_row(f"[bold]{field.name}[/]", escape(field.usual), escape(field.values), escape(field.help))
-    out().print(table, soft_wrap=False)
+    rows = [(f"[bold]{one.name}[/]", *map(escape, (one.usual, one.values, one.help))) for one in FIELDS.values()]
+    print_table(("field", "default", "values", ""), rows, whole=1)
 
 
 def _ask(document: dict[str, Any]) -> dict[str, Any]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import codecs
-import contextlib
 import copy
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..console import fail
+from ..private import write_private
 from .fields import FIELDS, rules
 
 _UTF8 = "save it as UTF-8 without BOM; `firstboot config write` does so"
@@ -125,7 +123,6 @@ def put(document: Document, name: str, value: Any) -> None:
 
 def write(document: Document, path: Path) -> None:
     """Replace the file `path`, or what it is a link to, in one go, readable by its owner only."""
-    target = os.path.realpath(path)
     ordered: Document = {}
     for name in FIELDS:
         value = get(document, name)
@@ -133,16 +130,16 @@ def write(document: Document, path: Path) -> None:
             put(ordered, name, value)
     text = json.dumps(ordered, indent=2, ensure_ascii=False) + "\n"
     try:
-        # mkstemp makes the file for its owner only, so the secrets are never to be seen by others.
-        handle, part = tempfile.mkstemp(dir=os.path.dirname(target), prefix=".config-")
-        with contextlib.ExitStack() as undo:
-            undo.callback(os.unlink, part)
-            with os.fdopen(handle, "w", encoding="utf-8") as f:
-                f.write(text)
-            os.replace(part, target)
-            undo.pop_all()
+        write_private(path, text.encode())
     except OSError as e:
         fail(f"{path} can't be written: {e.strerror}")
+
+
+def named_files(config: dict[str, Any]) -> dict[str, str]:
+    """Field -> file below the root of the board's flash, of the files that a board with the flat `config` opens."""
+    fields = ["tls.ca"] if config["tls.enabled"] and config["tls.verify"] else []
+    fields += ["x509.cert", "x509.key"] if config["credentials"] == "chain" else []
+    return {field: config[field].lstrip("/") for field in fields}
 
 
 def bundle(path: Path) -> dict[str, bytes]:
@@ -152,11 +149,10 @@ def bundle(path: Path) -> dict[str, bytes]:
     """
     config = checked(read(path), path)
     files = {"/config.json": path.read_bytes()}
-    named = ["tls.ca"] if config["tls.enabled"] and config["tls.verify"] else []
-    if config["credentials"] == "chain" and (path.parent / config["x509.cert"].lstrip("/")).exists():
-        named += ["x509.cert", "x509.key"]  # else they come later: the board makes its key, and a request
-    for field in named:
-        place = config[field].lstrip("/")
+    has_cert = (path.parent / config["x509.cert"].lstrip("/")).exists()
+    for field, place in named_files(config).items():
+        if field.startswith("x509.") and not has_cert:
+            continue  # they come later: the board makes its key, and a request
         try:
             data = (path.parent / place).read_bytes()
         except OSError:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ..config import checked, read
-from ..console import Json, err, fail, out, print_json
+from ..console import Json, err, fail, out, print_json, print_table
 from ..files import board_files
 from . import chip
 from .fleet import Outcome, Show, flash
@@ -152,17 +152,13 @@ class _Bars(Show):
 
 def _print(outcomes: list[Outcome]) -> None:
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(box=None, pad_edge=False)
-    for title in ("board", "name", "files", "result", ""):
-        table.add_column(title, overflow="fold", no_wrap=bool(title))
+    rows = []
     for one in outcomes:
         shown = f"[{COLOURS.get(one.result, 'red')}]{one.result}[/]"
         detail = f"at {one.step}: {one.detail}" if one.detail else f"in {one.seconds:.1f} s"
         hint = f"\n[dim]-> {escape(one.hint)}[/]" if one.hint else ""
-        table.add_row(escape(one.board), escape(one.work.name), str(one.work.copied), shown, escape(detail) + hint)
-    console = out()
-    console.print(table, soft_wrap=False)
+        rows.append((escape(one.board), escape(one.work.name), str(one.work.copied), shown, escape(detail) + hint))
+    print_table(("board", "name", "files", "result", ""), rows, whole=4)
     good = sum(one.good for one in outcomes)
-    console.print(f"{good} of {len(outcomes)} boards done", style="green" if good == len(outcomes) else "bold red")
+    out().print(f"{good} of {len(outcomes)} boards done", style="green" if good == len(outcomes) else "bold red")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..console import Json, fail, out, print_json
+from ..console import Json, fail, print_json, print_table
 from .ledger import Ledger
 
 app = typer.Typer()
@@ -33,19 +33,13 @@ def show_ledger(ledger: LedgerFile = LEDGER, as_json: Json = False) -> None:
         print_json(entries)
         return
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(box=None, pad_edge=False)
-    for title in ("when (UTC)", "board", "name", "result"):
-        table.add_column(title, no_wrap=True)
-    table.add_column(overflow="fold")
+    rows = []
     for entry in entries:
         result = entry["result"]
         shown = f"[{COLOURS.get(result, 'red')}]{result}[/]"
         at = f"at {entry['step']}: " if result not in COLOURS and entry["step"] else ""
         when = entry["at"][:19].replace("T", " ")
         detail = at + entry["detail"] if entry["detail"] else f"MicroPython {entry['micropython']}"
-        table.add_row(when, escape(entry["board"]), escape(entry["name"]), shown, escape(detail))
-    console = out()
-    console.width = max(console.width, 80)  # a narrower terminal wraps the lines; here they would lose their ends
-    console.print(table, soft_wrap=False)
+        rows.append((when, escape(entry["board"]), escape(entry["name"]), shown, escape(detail)))
+    print_table(("when (UTC)", "board", "name", "result", ""), rows, whole=4)

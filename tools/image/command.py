@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from .. import boards
-from ..console import Json, fail, out, print_json
+from ..console import Json, fail, out, print_json, print_table
 from ..files import board_files, read_bytes
+from ..private import write_private
 from . import ImageError, Parts, combine, find, lay, listing, split
 from .filesystem import BLOCK
 from .uf2 import FAMILIES, Uf2Error, decode, is_uf2
@@ -57,9 +58,7 @@ def make(
         fail(f"{kind.name}: {micropython}: {e}" if micropython else f"{kind.name}: {e}")
     path = output or Path(f"firstboot-{kind.name}.{parts.kind}")
     try:
-        path.touch(mode=0o600)
-        path.chmod(0o600)
-        path.write_bytes(parts.data)
+        write_private(path, parts.data)
     except OSError as e:
         fail(f"{path} can't be written: {e.strerror}")
     digest = hashlib.sha256(parts.data).hexdigest()
@@ -125,7 +124,6 @@ def inspect(
 
 def _show(found: dict[str, Any]) -> None:
     from rich.markup import escape
-    from rich.table import Table
 
     console = out()
     kind = f"UF2 ({', '.join(found['families'])})" if found["families"] else "binary"
@@ -135,13 +133,11 @@ def _show(found: dict[str, Any]) -> None:
         f"{size['used'] >> 10} KiB in use"
     )
     console.print(f"  as of {', '.join(found['boards']) or 'no board that firstboot knows'}")
-    table = Table(box=None, pad_edge=False)
-    table.add_column("file")
-    table.add_column("bytes", justify="right")
-    table.add_column("sha256")
-    for one in found["files"]:
-        table.add_row(escape(one["path"]), str(one["bytes"]), one["sha256"][:16] if one["sha256"] else "[dim]secret[/]")
-    console.print(table)
+    rows = [
+        (escape(one["path"]), f"{one['bytes']:8}", one["sha256"][:16] if one["sha256"] else "[dim]secret[/]")
+        for one in found["files"]
+    ]
+    print_table(("file", "   bytes", "sha256"), rows)
 
 
 def _board(name: str) -> boards.Board:

@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from ..private import write_private
+
 HOSTS = ("localhost", "127.0.0.1")
 # Server certificates that a client must refuse, besides the good one.
 KINDS = ("good", "expired", "not yet valid", "wrong host", "self-signed", "wrong CA")
@@ -50,7 +52,7 @@ class Authority:
                     raise ValueError(f"{file} exists, without {lacks.name}; it is never written over")
             self._ca = trustme.CA(organization_name="firstboot stand-in")
             self.ca_pem.write_bytes(self._ca.cert_pem.bytes())
-            _write_key(key, self._ca.private_key_pem.bytes())
+            write_private(key, self._ca.private_key_pem.bytes())
         certificate = x509.load_pem_x509_certificate(self._ca.cert_pem.bytes())
         self.ca_der.write_bytes(certificate.public_bytes(serialization.Encoding.DER))
 
@@ -79,14 +81,8 @@ class Authority:
         name = kind.lower().replace(" ", "-")
         pair = Pair(self.folder / f"{name}.pem", self.folder / f"{name}.key")
         pair.certificate.write_bytes(chain)
-        _write_key(pair.key, key)
+        write_private(pair.key, key)
         return pair
-
-
-def _write_key(path: Path, key: bytes) -> None:
-    path.touch(mode=0o600)
-    path.chmod(0o600)
-    path.write_bytes(key)
 
 
 def _self_signed(now: datetime.datetime) -> tuple[bytes, bytes]:
