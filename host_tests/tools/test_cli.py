@@ -6,6 +6,7 @@ import pty
 import signal
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import firstboot
@@ -31,6 +32,21 @@ def test_every_command_has_help(name):
     said = run(cli.app, [name, "--help"])
     assert said.exit_code == 0
     assert name in said.output
+
+
+def _commands():
+    for name, (module, _, _) in cli.COMMANDS.items():
+        command = typer.main.get_command(import_module(module, "tools").app)
+        yield from ([name, inner] for inner in getattr(command, "commands", {}))
+        if not hasattr(command, "commands"):
+            yield [name]
+
+
+@pytest.mark.parametrize("words", list(_commands()), ids=" ".join)
+def test_every_help_has_examples_and_json(words):
+    said = run(cli.app, [*words, "--help"], env={"COLUMNS": "200"}).output
+    assert f"firstboot {' '.join(words)}" in said.partition("Usage:")[2].partition("\n")[2]
+    assert "--json" in said
 
 
 def test_the_help_imports_none_of_the_commands():
