@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from . import places
-from .console import Failed, show_failed
+from .console import Failed, show_failed, wants_json
 
 # name: module in this package, panel of the help, what the help says. In the order in which they are needed.
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -77,6 +77,11 @@ class _Lazy(TyperGroup):
         except Failed as e:
             show_failed(e, ctx)
             raise typer.Exit(1) from e
+        except typer.BadParameter as e:
+            if not wants_json(ctx):
+                raise
+            show_failed(Failed(e.format_message()), ctx)
+            raise typer.Exit(e.exit_code) from e
         except typer.Abort as e:
             if isinstance(e.__context__, KeyboardInterrupt):  # at a prompt
                 raise typer.Exit(130) from e

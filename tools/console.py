@@ -50,11 +50,15 @@ def _remember_lines(ctx: typer.Context, is_json: bool) -> bool:
     return is_json
 
 
-# The option of every command whose result a script may want: `as_json: Json = False`.
-Json = Annotated[bool, typer.Option("--json", callback=_remember, help="Print one JSON document, for scripts.")]
+# The option of every command whose result a script may want: `as_json: Json = False`. Eager: what is wrong with another
+# option is told in JSON, too.
+Json = Annotated[
+    bool, typer.Option("--json", callback=_remember, is_eager=True, help="Print one JSON document, for scripts.")
+]
 # The same of one that goes on and on, its error included.
 JsonLines = Annotated[
-    bool, typer.Option("--json", callback=_remember_lines, help="Print a JSON document a line, for scripts.")
+    bool,
+    typer.Option("--json", callback=_remember_lines, is_eager=True, help="Print a JSON document a line, for scripts."),
 ]
 
 
@@ -106,9 +110,14 @@ def ask_secret(what: str, instead: str, **more: Any) -> str:
     return str(typer.prompt(what[0].upper() + what[1:], hide_input=True, err=True, **more))
 
 
+def wants_json(ctx: typer.Context) -> bool:
+    """Whether the command in `ctx` was given --json."""
+    return _JSON in ctx.meta
+
+
 def show_failed(error: Failed, ctx: typer.Context) -> None:
     """Tell the error of the command in `ctx` to whoever started it."""
-    if _JSON in ctx.meta:
+    if wants_json(ctx):
         details = {"message": str(error), **({"hint": error.hint} if error.hint else {}), **error.details}
         with contextlib.suppress(OSError):  # where stdout is what failed, stderr has to do
             typer.echo(json.dumps({"error": details}, indent=ctx.meta[_JSON], ensure_ascii=False))

@@ -86,6 +86,11 @@ def test_config_check_needs_no_compiler():
 def test_usage_errors_are_2():
     assert run(cli.app, ["nope"]).exit_code == 2
     assert run(cli.app, ["standin", "--nope"]).exit_code == 2
+    for wrong in (["vboard", "run", "b.img", "--kind", "TOASTER"], ["standin", "--mqtt-port", "99999"]):
+        assert "Usage:" in run(cli.app, wrong).stderr
+        said = run(cli.app, [*wrong, "--json"])
+        assert (said.exit_code, said.stderr) == (2, "")
+        assert wrong[-2] in json.loads(said.stdout)["error"]["message"]
 
 
 def test_a_disk_that_is_full():
