@@ -58,6 +58,21 @@ def test_the_code_is_what_virtual_boards_run(made):
     assert {f"/{place}": data for place, data in files.items() if place.startswith("lib/")} == on_boards
 
 
+def test_the_readmes_quick_start_goes_by_the_bundle(made):
+    ((name, files),) = made.items()
+    text = (FIRMWARE.parent / "README.md").read_text().partition("## Quick start")[2].partition("\n## ")[0]
+    lines = [line.partition("#")[0].strip() for line in text.splitlines() if line.startswith("    ")]
+    steps = ["make bundle", ". .venv/bin/activate", f"cd build/{name}", "firstboot config write"]
+    by_hand = "mpremote cp -r lib main.py app.py config.json :"
+    by_mip = ["mpremote mip install package.json", "mpremote cp main.py app.py config.json :"]
+    steps += [by_hand, *by_mip]
+    assert [line for line in lines if line in steps] == steps
+    there = {*files, "config.json"} | {place.partition("/")[0] for place in files}
+    for line in (by_hand, *by_mip):
+        named = [word for word in line.split() if "." in word or word == "lib"]
+        assert set(named) <= there
+
+
 def test_mip_installs_the_bundle_and_the_board_boots(made, tmp_path, install):
     ((name, files),) = made.items()
     bundle.write(files, tmp_path / name)

@@ -117,7 +117,7 @@ def test_bad_input_says_what_to_do(tmp_path):
         (("ls", tmp_path / "text"), "holds no littlefs"),
         (("run", tmp_path / "text"), "holds no littlefs"),
         (("put", tmp_path / "flash", tmp_path / "missing.py"), "missing.py"),
-        (("put", tmp_path / "flash", tmp_path / "big"), "--size"),
+        (("put", tmp_path / "flash", tmp_path / "big"), "don't fit"),
         (("put", tmp_path / "flash", "--firmware", "--size", "16"), "--size"),
         (("put", tmp_path / "flash", tmp_path / "text", "--to", "x" * 300), "can't be put"),
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import signal
 import sys
@@ -111,8 +110,6 @@ def run(
     """
     if kind not in KINDS:
         raise typer.BadParameter(f"one of {', '.join(KINDS)}", param_hint="--kind")
-    if math.isnan(timeout):
-        raise typer.BadParameter("a number of seconds", param_hint="--timeout")
     try:
         re.compile(until)
     except re.error as e:
@@ -174,8 +171,9 @@ def _failed(error: Exception, image: Path) -> Failed:
             return Failed(f"there is no {image}", f"firstboot vboard put {image} --firmware config.json makes it")
         return Failed(f"there is no {error.filename}")
     if isinstance(error, LittleFSError):
-        hint = "--size gives a new image more room" if error.code == NO_SPACE else ""
-        return Failed(f"the files can't be put onto {image}: {error}", hint)
+        if error.code == NO_SPACE:
+            return Failed(f"the files don't fit onto {image}", "--size gives a new image more room")
+        return Failed(f"the files can't be put onto {image}: {error}")
     return Failed(str(error))
 
 
