@@ -9,6 +9,7 @@ import time
 from . import errand, feed, log
 from .link import Denied
 
+
 class Telemetry:
     """Send what `app.read()` returns every `period` milliseconds, for ever. loop.py makes one, with its attributes.
 
