@@ -80,8 +80,8 @@ def drain(loop, host, port):
             if outbox.tries:
                 # A server that restarts ends the connection on this one too, and one with a limit may want a pause.
                 loop.link.send(b"{}")
-                sent = 1
                 _rest(loop, 1)
+                sent = 1  # what ends the connection during the pause asks for no longer one
             batch = _collect(outbox, 1 if outbox.tries else most)
             if batch.n:
                 try:

@@ -47,7 +47,7 @@ class Link(Wire):
         self.within(self.timeout)
         self.start(topic, payload)
         while self.next() != self.pid:
-            self.ready("PUBACK")
+            self.ready("publish")
 
     def listen(self, ms, handler=None):
         """Wait for `ms` milliseconds, give each arriving message to handler(topic, payload), both bytes.

@@ -4,7 +4,7 @@
 
 import json
 
-from .. import errand
+from .. import errand, log
 
 _KINDS = ("fw", "sw")
 
@@ -28,6 +28,11 @@ def refuse(loop, package, why):
     """Note that `package` (as look.py has it) is not wanted again, and tell the server. OSError as the link's verbs."""
     # First, as what is noted needs room.
     errand("ota.files", "tidy", errand("ota.state", "begun", None)[0])
-    errand("ota.state", "refuse", package[0], package[6], why)
+    kind = package[0]
+    try:
+        errand("ota.state", "refuse", kind, package[6], why)
+    except OSError as e:  # told all the same, at each look
+        log("flash: this can't be noted:", e)
+        loop.link.send(json.dumps({kind + "_state": "FAILED", kind + "_error": why}).encode())
     loop.ota.look = 0  # the server has closed the connection, perhaps: it is told then
     tell_server(loop)

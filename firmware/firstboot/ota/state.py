@@ -7,13 +7,12 @@
 #   again, wrong  key of the one that was begun last, and how often its bytes were not what they must be
 #   fw, sw        of each kind: `now`: [title, version] that runs; `bad`: key of the one that is not tried again;
 #                 `news`: telemetry that the server has not heard yet
-# A file is written anew as a whole, by littlefs at its closing: a power cut leaves the old one. begin.py looks it over
-# at each boot.
+# begin.py looks it over at each boot.
 
 import json
 from micropython import const
 
-from .. import log
+from .. import errand, log
 
 _FILE = "update.json"
 _TRIES = const(6)  # where in `trial` they are
@@ -32,9 +31,8 @@ def load():
 
 
 def save(state):
-    """Write the state. OSError."""
-    with open(_FILE, "wb") as f:
-        f.write(json.dumps(state).encode())
+    """Write the state. OSError: the old one is there."""
+    errand("record_write", "rewrite", _FILE, json.dumps(state).encode())
 
 
 def begun(key):
