@@ -145,7 +145,7 @@ def _boot(stage: Stage, image: Image) -> Boot:
 
 def _stored(stage: Stage) -> int:
     devices = stage.standin.devices()
-    return sum(name == "count" for device in devices for name, _, _ in stage.standin.telemetry(device.name))
+    return sum(name == "count" for device in devices for name, _, _ in stage.standin.received(device.name))
 
 
 def _heap() -> measure.Heap:

@@ -162,4 +162,4 @@ async def test_fates_of_an_answer(server, device, coap):
     assert await coap("POST", f"{device}/telemetry", b'{"a":1}') == ("2.01", b"")
     assert await coap("POST", f"{device}/telemetry", b'{"a":1}') == ("2.01", b"oops")
     await silence(coap("POST", f"{device}/telemetry", b'{"a":1}', 0.3))
-    assert len(server.telemetry(device)) == 3
+    assert len(server.received(device)) == 3

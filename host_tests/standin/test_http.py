@@ -52,6 +52,19 @@ async def test_telemetry(server, device, http, body, status):
     assert (await http("POST", f"{device}/telemetry", body))[0] == status
 
 
+async def test_the_last_of_one_time_is_what_is_stored(server, device, http):
+    for body in (b'{"ts":5,"values":{"a":1,"b":1}}', b'[{"ts":6,"values":{"a":2}},{"ts":5,"values":{"a":3}}]'):
+        assert (await http("POST", f"{device}/telemetry", body))[0] == 200
+    assert server.telemetry(device) == [("b", 5, 1), ("a", 6, 2), ("a", 5, 3)]
+    assert server.received(device) == [("a", 5, 1), ("b", 5, 1), ("a", 6, 2), ("a", 5, 3)]
+
+
+async def test_an_array_without_times_has_one_time(server, device, http):
+    assert (await http("POST", f"{device}/telemetry", b'[{"a":1},{"a":2},{"b":3}]'))[0] == 200
+    (_, a_ts, a), (_, b_ts, b) = server.telemetry(device)
+    assert (a, b, a_ts) == (2, 3, b_ts)
+
+
 async def test_an_empty_array_hangs_to_the_async_limit(server, device, http):
     began = time.monotonic()
     assert await http("POST", f"{device}/telemetry", b"[]") == (503, "")

@@ -1,6 +1,7 @@
 """The REST face, by ThingsBoard's own client."""
 
 import contextlib
+import sqlite3
 import threading
 
 import paho.mqtt.client as mqtt
@@ -19,7 +20,7 @@ from tb_rest_client.rest_client import RestClient
 
 from tools.standin import Standin
 from tools.standin.provisioning import ALLOW_CREATE, X509_CHAIN
-from tools.standin.registry import normalised, sha3
+from tools.standin.registry import Registry, normalised, sha3
 from tools.standin.rest import API_KEY, PASSWORD, USER
 
 from .certs import Maker
@@ -210,6 +211,19 @@ def test_telemetry_and_attributes(server, client, clean):
     assert client.get_attribute_keys_by_scope(device.id, "SHARED_SCOPE") == ["x"]
     client.delete_device_attributes(device.id, "SHARED_SCOPE", "x")
     assert server.attributes("d", "SHARED_SCOPE") == {}
+
+
+def test_a_file_with_several_values_of_one_time_keeps_the_last(tmp_path):
+    old = sqlite3.connect(tmp_path / "old.db")
+    old.executescript(
+        "CREATE TABLE series (id INTEGER PRIMARY KEY, device TEXT NOT NULL, name TEXT NOT NULL, ts INTEGER NOT NULL,"
+        " value TEXT NOT NULL); CREATE INDEX series_device ON series (device, name, ts);"
+        "INSERT INTO series (device, name, ts, value) VALUES ('d', 'a', 1, '1'), ('d', 'b', 1, '2'), ('d', 'a', 1, '3')"
+    )
+    old.close()
+    registry = Registry(str(tmp_path / "old.db"))
+    registry.add_series("d", [("b", 1, 4)])
+    assert registry.series("d") == [("a", 1, 3), ("b", 1, 4)]
 
 
 def test_rpc(server, client, clean):

@@ -202,7 +202,7 @@ def test_telemetry_survives_a_closed_session(standin):
     with pytest.raises(Stop):
         loop.run()
     link.close()
-    sent = [value for name, _, value in standin.telemetry(NAME) if name == "n"]
+    sent = [value for name, _, value in standin.received(NAME) if name == "n"]
     assert list(dict.fromkeys(sent)) == [0, 1, 2, 3, 4]  # QoS 1: at least once
     assert standin.attributes(NAME)["read_errors"] == 0
 
@@ -245,7 +245,7 @@ def test_run(standin, plant, capsys):
         firstboot.run("third")
     [device] = standin.devices()
     assert device.name == "ESP32-240ac4010203"
-    assert [(name, value) for name, _, value in standin.telemetry(device.name)] == [("sample", 1), ("sample", 2)]
+    assert [(name, value) for name, _, value in standin.received(device.name)] == [("sample", 1), ("sample", 2)]
     assert standin.attributes(device.name)["firstboot_version"] == firstboot.__version__
     out = capsys.readouterr().out
     assert device.credentials.id not in out

@@ -155,7 +155,7 @@ def test_separate_responses_over_a_bad_network(server):
             for i in range(2):
                 until_acknowledged(link, store.credentials, b'{"n":%d}' % i)
             link.close()
-            assert {value for _, _, value in server.telemetry(f"slow-{n}")} == {0, 1}
+            assert {value for _, _, value in server.received(f"slow-{n}")} == {0, 1}
     assert len(server.devices()) == 8
     assert network.empty > 16
     assert network.separate > 40  # there were four requests of each board: most responses came more than once

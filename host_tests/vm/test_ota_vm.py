@@ -41,7 +41,7 @@ def offer(stage, data, version, kind="sw", **more):
 def told(stage, key):
     """All values of a telemetry key, in order."""
     name = stage.standin.devices()[0].name
-    return [value for k, _, value in stage.standin.telemetry(name) if k == key]
+    return [value for k, _, value in stage.standin.received(name) if k == key]
 
 
 def provisioned(stage, **more):

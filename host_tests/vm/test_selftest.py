@@ -24,7 +24,7 @@ def test_a_provisioned_board_measures_itself():
         assert run.ended == "idle", run.log
         found = figures(run.log)
         name = stage.standin.devices()[0].name
-        sent = [key for key, _, _ in stage.standin.telemetry(name)].count("selftest")
+        sent = [key for key, _, _ in stage.standin.received(name)].count("selftest")
     assert sent == 51
     assert found["publish_alloc_bytes"] == 0
     assert found["qos1_per_s"] > 100

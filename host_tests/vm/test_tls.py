@@ -105,7 +105,7 @@ def test_the_right_server(make_board, transport, newest):
 
 
 def _samples(standin):
-    return sum(len(standin.telemetry(device.name)) for device in standin.devices())
+    return sum(len(standin.received(device.name)) for device in standin.devices())
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def board(make_board, secure):
 
 
 def counts(standin, name=NAME):
-    return [value for key, _, value in standin.telemetry(name) if key == "count"]
+    return [value for key, _, value in standin.received(name) if key == "count"]
 
 
 def has_sent(standin, least=3):

@@ -85,7 +85,7 @@ def test_a_period_without_a_pause_feeds_too():
 
 
 def count(one):
-    return sum(len(one.standin.telemetry(device.name)) for device in one.standin.devices())
+    return sum(len(one.standin.received(device.name)) for device in one.standin.devices())
 
 
 def test_a_watchdog_beyond_the_ports_reach_is_cut():

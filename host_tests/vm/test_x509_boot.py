@@ -224,7 +224,7 @@ def test_rotation_of_a_boards_own_key(stage):
 def told(standin, board, key):
     """Every value of a telemetry key that the server has from this board."""
     try:
-        return [value for name, _, value in standin.telemetry(name_of(board)) if name == key]
+        return [value for name, _, value in standin.received(name_of(board)) if name == key]
     except KeyError:
         return []
 

@@ -33,7 +33,10 @@ CREATE TABLE IF NOT EXISTS attribute (
   PRIMARY KEY (device, scope, name));
 CREATE TABLE IF NOT EXISTS series (
   id INTEGER PRIMARY KEY, device TEXT NOT NULL, name TEXT NOT NULL, ts INTEGER NOT NULL, value TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS series_device ON series (device, name, ts);
+-- Files from before the unique index may have several values for one time.
+DROP INDEX IF EXISTS series_device;
+DELETE FROM series WHERE id NOT IN (SELECT MAX(id) FROM series GROUP BY device, name, ts);
+CREATE UNIQUE INDEX IF NOT EXISTS series_point ON series (device, name, ts);
 """
 
 
@@ -128,11 +131,13 @@ class Registry(packages.Packages):
     def __init__(self, path: str = ":memory:") -> None:
         super().__init__(path, _SCHEMA + packages.SCHEMA)
         self.when_added: Callable[[Device], None] = lambda device: None
+        self._received: dict[str, list[tuple[str, int, Any]]] = {}
 
     def clear(self) -> None:
         """Forget everything."""
         for table in ("profile", "device", "attribute", "series", "package", "assignment"):
             self._run(f"DELETE FROM {table}")
+        self._received.clear()
 
     # Profiles
 
@@ -237,6 +242,7 @@ class Registry(packages.Packages):
         self._run("DELETE FROM device WHERE id=?", device_id)
         self._run("DELETE FROM attribute WHERE device=?", device_id)
         self._run("DELETE FROM series WHERE device=?", device_id)
+        self._received.pop(device_id, None)
         self._run("DELETE FROM assignment WHERE owner=?", device_id)
 
     # Attributes and telemetry
@@ -267,12 +273,17 @@ class Registry(packages.Packages):
             self._run("DELETE FROM series WHERE device=? AND name=?", device_id, name)
 
     def add_series(self, device_id: str, points: list[tuple[str, int, Any]]) -> None:
-        """Store telemetry: (name, ts in ms, value) each."""
+        """Store telemetry: (name, ts in ms, value) each; one replaces an older one of its name and time."""
+        self._received.setdefault(device_id, []).extend(points)
         rows = [(device_id, name, ts, json.dumps(value)) for name, ts, value in points]
-        self._run_all("INSERT INTO series (device, name, ts, value) VALUES (?,?,?,?)", rows)
+        self._run_all("INSERT OR REPLACE INTO series (device, name, ts, value) VALUES (?,?,?,?)", rows)
+
+    def received(self, device_id: str) -> list[tuple[str, int, Any]]:
+        """All that add_series() was given since the registry was opened, also what has been replaced meanwhile."""
+        return list(self._received.get(device_id, ()))
 
     def series(self, device_id: str) -> list[tuple[str, int, Any]]:
-        """All telemetry in order of arrival."""
+        """All telemetry that is stored, in order of arrival."""
         rows = self._all("SELECT name, ts, value FROM series WHERE device=? ORDER BY id", device_id)
         return [(name, ts, json.loads(value)) for name, ts, value in rows]
 

@@ -68,9 +68,7 @@ class DataRest:
             for name in wanted or ():
                 answer.setdefault(name, [{"ts": clock(), "value": None}])
         for points in answer.values():
-            points.sort(key=lambda point: point["ts"])
-            if not (between and query.get("orderBy") == "ASC"):
-                points.reverse()  # the newest first; of two points with one time the one that came last
+            points.sort(key=lambda point: point["ts"], reverse=not (between and query.get("orderBy") == "ASC"))
         return web.json_response({name: points[:most] for name, points in answer.items()})
 
     async def timeseries_keys(self, request: web.Request) -> web.Response:

@@ -226,6 +226,10 @@ class Standin:
         """(name, ts in ms, value) of everything stored for a device, in order of arrival."""
         return self.registry.series(self.device(name).id)
 
+    def received(self, name: str) -> list[tuple[str, int, Any]]:
+        """As telemetry(), with what a later value of the same time has replaced: all that came, to be counted."""
+        return self.registry.received(self.device(name).id)
+
     def attributes(self, name: str, scope: str = "CLIENT_SCOPE") -> dict[str, Any]:
         """A device's attributes."""
         return self.registry.attributes(self.device(name).id, scope)

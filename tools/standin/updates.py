@@ -107,7 +107,8 @@ class Updates:
             return
         now = now_ms()
         queued = [(name, now, value) for name, value in ota.target(package, now).items()]
-        self.registry.add_series(device.id, [*queued, (f"{kind}_state", now_ms(), "INITIATED")])
+        # Later than QUEUED: a queue lies between them, and of one time only one state would stay.
+        self.registry.add_series(device.id, [*queued, (f"{kind}_state", now + 1, "INITIATED")])
         values, unused = ota.shared_attributes(package)
         self.core.say("ota", device.name, f"assigned {package.title} {package.version}")
         # The notice goes out even for keys that never were; no order is promised (contract 9).
