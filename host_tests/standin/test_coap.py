@@ -74,6 +74,7 @@ async def test_a_bad_token_is_4_01(server, device, coap):
         (b"[1]", "4.00"),
         (b'{"ts":1,"values":3}', "4.00"),
         (b'{"ts":null,"values":{"a":1}}', "5.00"),
+        (b'{"ts":1e400,"values":{"a":1}}', "5.00"),
     ],
 )
 async def test_telemetry(server, device, coap, body, code):

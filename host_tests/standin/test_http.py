@@ -45,6 +45,8 @@ async def test_a_bad_token_is_401_with_an_empty_body(server, device, http):
         (b"1", 500),
         (b'{"ts":1,"values":3}', 500),
         (b'{"ts":null,"values":{"a":1}}', 500),
+        (b'{"ts":1e400,"values":{"a":1}}', 500),
+        (b'{"a":1E400}', 200),
         (b"\xff\x00", 500),
     ],
 )
@@ -57,6 +59,22 @@ async def test_the_last_of_one_time_is_what_is_stored(server, device, http):
         assert (await http("POST", f"{device}/telemetry", body))[0] == 200
     assert server.telemetry(device) == [("b", 5, 1), ("a", 6, 2), ("a", 5, 3)]
     assert server.received(device) == [("a", 5, 1), ("b", 5, 1), ("a", 6, 2), ("a", 5, 3)]
+
+
+@pytest.mark.parametrize("ts", [b"null", b"inf", b"1e400", b'"1_000"'])
+async def test_a_time_that_is_none_is_a_500_without_a_body(server, device, http, ts):
+    assert await http("POST", f"{device}/telemetry", b'{"ts":%s,"values":{"a":1}}' % ts) == (500, "")
+    assert server.telemetry(device) == [] and server.mistakes == []
+
+
+@pytest.mark.parametrize("key", ["", "  ", "x" * 256, "<b>"])
+async def test_a_key_that_storage_refuses_costs_its_record_after_the_acknowledgement(server, device, http, key):
+    body = [{"before": 1}, {"with": 2, key: 3}, {"ts": 5, "values": {"x" * 255: 4}}]
+    assert await http("POST", f"{device}/telemetry", json.dumps(body)) == (200, "")
+    assert [(name, value) for name, _, value in server.telemetry(device)] == [("before", 1), ("x" * 255, 4)]
+    assert await http("POST", f"{device}/attributes", json.dumps({"with": 2, key: 3})) == (200, "")
+    assert server.attributes(device) == {}
+    assert "not stored" in [event.what for event in server.events if event.who == device][-2]
 
 
 async def test_an_array_without_times_has_one_time(server, device, http):

@@ -146,6 +146,8 @@ async def test_gateway_topics_of_a_device_are_ignored(server, device):
         (TELEMETRY, b"[1]"),
         (TELEMETRY, b'{"ts":1,"values":3}'),
         (TELEMETRY, b'{"ts":"x","values":{"a":1}}'),
+        (TELEMETRY, b'{"ts":inf,"values":{"a":1}}'),
+        (TELEMETRY, b'{"ts":1e400,"values":{"a":1}}'),
         (TELEMETRY, b"\xff\xfe{"),
         (ATTRIBUTES, b"[]"),
         (ATTRIBUTES + "/request/1", b""),
@@ -161,6 +163,7 @@ async def test_bad_payloads_close_without_a_puback(server, device, topic, body):
     async with session(server, device) as client:
         client.publish(topic, body)
         assert await client.receive() is None
+    assert server.mistakes == []
 
 
 async def test_telemetry_shapes_and_types(server, device):

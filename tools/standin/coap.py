@@ -125,10 +125,10 @@ class DeviceApi(Resource):
     async def _dispatch(self, device: Device, rest: list[str], body: bytes) -> Answer:
         match rest:
             case ["telemetry"]:
-                points = values.telemetry(body, clock())
-                if points is None:
+                records = values.telemetry(body, clock())
+                if records is None:
                     return _NOTHING
-                self.core.telemetry("coap", device, points)
+                self.core.telemetry("coap", device, records)
             case ["attributes"]:
                 self.core.attributes("coap", device, values.attributes(body))
             case ["claim"]:

@@ -6,16 +6,16 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from . import provisioning, values
 from .limits import Limits
-from .registry import Credentials, Device, Registry, now_ms
+from .registry import Credentials, Device, Registry, flaw, now_ms
 from .release import Release
 from .updates import Updates
-from .values import Point
+from .values import Record
 
 # Seconds, as contract 2.3, 3, 4.2 and 10 have them; all are multiplied by Core.scale.
 CORE_TIMEOUT = 12  # 10 s nominal, swept once per 10 s
@@ -157,19 +157,31 @@ class Core:
         self.say(transport, request.name or "?", f"provisioning request: {answer['status']}{detail}")
         return answer
 
-    def telemetry(self, transport: str, device: Device, points: list[Point]) -> None:
-        """Store telemetry points; Limited."""
+    def telemetry(self, transport: str, device: Device, records: list[Record]) -> None:
+        """Store telemetry, but the records with a key that the storage refuses; Limited."""
+        points = [point for record in records for point in record]
         self.limits.check(device.id, len(points))
-        self.registry.add_series(device.id, points)
+        for record in records:
+            if self._is_storable(transport, device, [name for name, _, _ in record]):
+                self.registry.add_series(device.id, record)
         shown = ", ".join(f"{name}={json.dumps(value)}" for name, _, value in points[:4])
         more = f" and {len(points) - 4} more" if len(points) > 4 else ""
         self.say(transport, device.name, f"telemetry {shown}{more}")
 
     def attributes(self, transport: str, device: Device, values: dict[str, Any]) -> None:
-        """Store client attributes; Limited."""
+        """Store client attributes, unless one has a key that the storage refuses; Limited."""
         self.limits.check(device.id, len(values))
-        self.registry.set_attributes(device.id, "CLIENT_SCOPE", values)
+        if self._is_storable(transport, device, values):
+            self.registry.set_attributes(device.id, "CLIENT_SCOPE", values)
         self.say(transport, device.name, f"attributes {json.dumps(values)}")
+
+    def _is_storable(self, transport: str, device: Device, keys: Iterable[str]) -> bool:
+        # One key that is refused costs all that comes with it. The device hears nothing of that: its message is
+        # acknowledged before it is stored (contract 3 and 5).
+        refused = next((key for key in keys if flaw(key)), None)
+        if refused is not None:
+            self.say(transport, device.name, f"not stored: the key {refused[:20]!r} {flaw(refused)}")
+        return refused is None
 
     def requested_attributes(self, device: Device, client: str | None, shared: str | None) -> dict[str, Any]:
         """The answer to an attribute request; keys are split at commas without trimming (contract 6)."""

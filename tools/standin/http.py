@@ -83,10 +83,10 @@ class DeviceApi:
         body = await request.read()
         if not body:
             return _fault(400, "Required request body is missing", 31)
-        points = values.telemetry(body, clock())
-        if points is None:
+        records = values.telemetry(body, clock())
+        if records is None:
             return await self._hang()
-        self.core.telemetry("http", device, points)
+        self.core.telemetry("http", device, records)
         return await self._by_fate("telemetry", request, b"", "text/plain")
 
     async def post_attributes(self, request: web.Request, device: Device) -> web.StreamResponse:

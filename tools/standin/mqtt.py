@@ -365,10 +365,10 @@ class Connection:
 
     def _dispatch(self, device: Device, topic: str, body: bytes) -> bool:
         if topic in TELEMETRY:
-            points = values.telemetry(body, clock())
-            if points is None:
+            records = values.telemetry(body, clock())
+            if records is None:
                 return False  # `[]`: no acknowledgement ever
-            self.core.telemetry("mqtt", device, points)
+            self.core.telemetry("mqtt", device, records)
         elif topic in ATTRIBUTES:
             self.core.attributes("mqtt", device, values.attributes(body))
         elif topic.startswith("v1/gateway/"):

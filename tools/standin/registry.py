@@ -288,13 +288,19 @@ class Registry(packages.Packages):
         return [(name, ts, json.loads(value)) for name, ts, value in rows]
 
 
+def flaw(name: str) -> str:
+    """What the server's validators have against the name of a device or a value (contract 5); "" for nothing."""
+    if not name.strip():
+        return "is blank"
+    if len(name) > 255:
+        return "is longer than 255 characters"
+    return "holds markup" if re.search(r"<[a-zA-Z/!]", name) else ""
+
+
 def _check(device: Device) -> None:
-    if not device.name.strip():
-        raise RegistryError("the name is blank")
-    if len(device.name) > 255:
-        raise RegistryError("the name is longer than 255 characters")
-    if re.search(r"<[a-zA-Z/!]", device.name):
-        raise RegistryError("the name holds markup")
+    why = flaw(device.name)
+    if why:
+        raise RegistryError(f"the name {why}")
     if not device.credentials.id:
         raise RegistryError("the credentials id is empty")
 

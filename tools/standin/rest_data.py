@@ -79,10 +79,11 @@ class DataRest:
         """Store telemetry as the device would."""
         device = self._device(request)
         try:
-            points = values.telemetry(await request.read(), clock())
+            records = values.telemetry(await request.read(), clock())
         except (values.Malformed, values.BadTimestamp) as e:
             return documents.error(400, str(e), 31)
-        self.registry.add_series(device.id, points or [])
+        for record in records or ():
+            self.registry.add_series(device.id, record)
         return web.Response()
 
     async def delete_telemetry(self, request: web.Request) -> web.Response:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from . import gson
 
 Point = tuple[str, int, Any]
+Record = list[Point]  # what is stored together, or not at all
+_DIGITS = 1000  # a number with more before or behind its point stays text; a guard of ours
 
 
 class Malformed(Exception):
@@ -19,21 +23,18 @@ class BadTimestamp(Exception):
     """`ts` is null or not a number: a fault of another class to the server."""
 
 
-def telemetry(body: bytes, now: int) -> list[Point] | None:
-    """The points (name, ts in ms, value) of a telemetry payload; None for `[]`, which is never acknowledged."""
+def telemetry(body: bytes, now: int) -> list[Record] | None:
+    """The points (name, ts in ms, value) of each element of a payload; None for `[]`, which is never acknowledged."""
     doc = document(body)
     if isinstance(doc, dict):
-        return _element(doc, now)
+        return [_element(doc, now)]
     if not isinstance(doc, list):
         raise Malformed("neither an object nor an array")
     if not doc:
         return None
-    points = []
-    for element in doc:
-        if not isinstance(element, dict):
-            raise Malformed("an element is not an object")
-        points += _element(element, now)
-    return points
+    if not all(isinstance(element, dict) for element in doc):
+        raise Malformed("an element is not an object")
+    return [_element(element, now) for element in doc]
 
 
 def attributes(body: bytes) -> dict[str, Any]:
@@ -81,15 +82,13 @@ def typed(value: Any) -> Any:
         return _number(value)
     if isinstance(value, str):
         # Text that looks like a number becomes one (a server option, on by default).
-        if re.fullmatch(r"-?\d+", value):
-            return _integer(value)
-        return float(value) if re.fullmatch(r"-?\d*\.\d+", value) else value
+        return _number(value) if re.fullmatch(r"-?\d+|-?\d*\.\d+", value) else value
     if isinstance(value, (dict, list)):
         return plain(value)
     return value
 
 
-def _element(element: dict[str, Any], now: int) -> list[Point]:
+def _element(element: dict[str, Any], now: int) -> Record:
     values, ts = element, now
     if "ts" in element and "values" in element:
         values, ts = element["values"], _timestamp(element["ts"])
@@ -99,34 +98,42 @@ def _element(element: dict[str, Any], now: int) -> list[Point]:
 
 
 def _timestamp(value: Any) -> int:
-    try:
-        return int(float(value)) if not isinstance(value, (bool, dict, list)) else _fail()
-    except (TypeError, ValueError) as e:
-        raise BadTimestamp("ts is not a number") from e
-
-
-def _fail() -> int:
-    raise ValueError
+    if isinstance(value, str) and re.fullmatch(r"-?\d*\.?\d+([eE][+-]?\d+)?", value):
+        exact = _decimal(value)
+        if exact is not None and -(2**63) <= exact < 2**63:
+            return int(exact)
+    raise BadTimestamp("ts is not a number")
 
 
 def _number(text: str) -> Any:
-    value = float(text)
-    if "." in text and "e" not in text.lower():
-        return text if len(text.split(".")[1]) > 16 else value
-    if value.is_integer():
-        return _integer(text if "." not in text and "e" not in text.lower() else str(int(value)))
-    return value
+    # An integer, a double, or the digits as text where neither holds them.
+    exact = _decimal(text)
+    if exact is None:
+        return str(text)
+    is_simple = "." in text and "e" not in text.lower()
+    if exact == exact.to_integral_value() and not is_simple:
+        return int(exact) if -(2**63) <= exact < 2**63 else format(exact, "f")
+    decimals = -int(exact.as_tuple().exponent)
+    return float(exact) if decimals <= 16 and math.isfinite(float(exact)) else format(exact, "f")
 
 
-def _integer(text: str) -> Any:
-    value = int(text)
-    return value if -(2**63) <= value < 2**63 else text
+def _decimal(text: str) -> Decimal | None:
+    try:
+        exact = Decimal(text)
+    except InvalidOperation:  # an exponent of 20 digits
+        return None
+    return exact if abs(exact.adjusted()) <= _DIGITS else None
 
 
 def plain(value: Any) -> Any:
-    """A parsed value with its numbers as numbers."""
+    """A parsed value with its numbers as numbers, by their form; those that are beyond a double stay text."""
     if isinstance(value, dict):
         return {name: plain(v) for name, v in value.items()}
     if isinstance(value, list):
         return [plain(v) for v in value]
-    return _number(value) if isinstance(value, gson.Number) else value
+    if not isinstance(value, gson.Number):
+        return value
+    if _decimal(value) is None:
+        return str(value)
+    number = float(value) if set(value) & set(".eE") else int(value)
+    return str(value) if number in (math.inf, -math.inf) else number
