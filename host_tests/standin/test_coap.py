@@ -153,6 +153,23 @@ async def test_rate_limits(server, device, coap):
     assert await coap("GET", f"{device}/attributes") == ("5.00", b"")
 
 
+async def test_observations_are_counted_by_the_limits(server, device, coap):
+    server.set_limits(Limits(messages="2:60"))
+    await observed(coap, f"{device}/attributes")
+    await observed(coap, f"{device}/rpc")
+    assert await coap("GET", f"{device}/rpc", observe=0) == ("5.00", b"")
+
+
+@pytest.mark.parametrize(("transport", "code"), [("COAP", "2.01"), ("DEFAULT", "2.01"), ("MQTT", "5.00")])
+async def test_a_profile_for_one_transport(server, coap, transport, code):
+    profile = server.add_profile(f"for {transport}", key=f"key-{transport}", info={"transportType": transport})
+    server.add_device(f"coap-{transport}", profile, f"coap-{transport}")
+    assert await coap("POST", f"coap-{transport}/attributes", b'{"a":1}') == (code, b"")
+    code = "2.05" if code == "2.01" else code
+    assert (await coap("GET", f"coap-{transport}/attributes"))[0] == code
+    assert (await coap("GET", f"coap-{transport}/attributes", observe=0))[0] == code
+
+
 async def test_claim(server, device, coap):
     assert await coap("POST", f"{device}/claim", b"") == ("2.01", b"")
     assert server.device(device).id in server.core.claims

@@ -1,12 +1,13 @@
 """The CoAP port with DTLS, by a client on pyOpenSSL: whose certificate a request came with, and who is refused."""
 
 import datetime
+import json
 import socket
 import time
 
 import pytest
 from aiocoap import Message
-from aiocoap.numbers.codes import POST
+from aiocoap.numbers.codes import GET, POST
 from aiocoap.numbers.types import CON
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -57,11 +58,21 @@ class Client:
 
     def post(self, *path, body=b'{"a":1}'):
         """The answer's code, as text."""
+        return str(self.ask(POST, *path, payload=body).code.dotted)
+
+    def ask(self, code, *path, payload=b"", **options):
+        """The answer, a message."""
         self.mid += 1
-        message = Message(code=POST, _mtype=CON, _mid=self.mid, _token=b"t", payload=body)
+        message = Message(code=code, _mtype=CON, _mid=self.mid, _token=b"t", payload=payload)
         message.opt.uri_path = path
+        for name, value in options.items():
+            setattr(message.opt, name, value)
         self.engine.send(message.encode())
-        return str(Message.decode(self.until(lambda: self.engine.recv(4096))).code.dotted)
+        return self.hear()
+
+    def hear(self):
+        """The next message."""
+        return Message.decode(self.until(lambda: self.engine.recv(4096)))
 
     def until(self, step):
         """Take this step again and again until it needs no more from the server; ConnectionError after 20 s."""
@@ -104,6 +115,25 @@ def test_a_known_certificate_needs_no_token(server):
     assert client.post("api", "v1", "other-token", "telemetry") == "2.01"  # a token still counts
     server.delete_device("known")
     assert client.post("api", "v1", "telemetry") == "4.01"
+    assert client.ask(GET, "api", "v1", "attributes").code.dotted == "4.01"
+
+
+def test_a_known_certificate_reads_and_observes_without_a_token(server):
+    pair = make_pair()
+    server.add_device("reader", server.registry.profile(key="profile-key"), x509_certificate(certificate_text(pair[0])))
+    client = Client(server.coaps_port, pair)
+    assert client.ask(GET, "api", "v1", "attributes").code.dotted == "4.04"  # there are none
+    server.set_shared("reader", {"s": 1, "t": 2})
+    for query, found in (((), {"s": 1, "t": 2}), (("sharedKeys=t",), {"t": 2})):
+        answer = client.ask(GET, "api", "v1", "attributes", uri_query=query)
+        assert (answer.code.dotted, json.loads(answer.payload)) == ("2.05", {"shared": found})
+    first = client.ask(GET, "api", "v1", "attributes", observe=0)
+    assert (first.opt.observe, json.loads(first.payload)) == (0, {"s": 1, "t": 2})
+    server.set_shared("reader", {"s": 3})
+    assert json.loads(client.hear().payload) == {"s": 3}
+    calls = client.ask(GET, "api", "v1", "rpc", observe=0)
+    assert (calls.code.dotted, calls.opt.observe) == ("2.03", 0)
+    assert client.ask(GET, "api", "v1", "attributes", observe=1).code.dotted == "2.02"
 
 
 @pytest.mark.parametrize("pair", [make_pair(), None], ids=["unknown certificate", "no certificate"])

@@ -54,6 +54,11 @@ async def test_telemetry(server, device, http, body, status):
     assert (await http("POST", f"{device}/telemetry", body))[0] == status
 
 
+async def test_the_transport_of_a_profile_is_no_matter_here(server, http):
+    server.add_device("not-http", server.add_profile("not-http", key="not-http", info={"transportType": "COAP"}), "n-h")
+    assert await http("POST", "n-h/telemetry", b'{"a":1}') == (200, "")
+
+
 async def test_the_last_of_one_time_is_what_is_stored(server, device, http):
     for body in (b'{"ts":5,"values":{"a":1,"b":1}}', b'[{"ts":6,"values":{"a":2}},{"ts":5,"values":{"a":3}}]'):
         assert (await http("POST", f"{device}/telemetry", body))[0] == 200

@@ -67,6 +67,14 @@ async def test_mqtt_3_1_wants_a_short_client_id(server, device):
             assert (answer is not None) == accepted
 
 
+@pytest.mark.parametrize(("transport", "code"), [("MQTT", 0), ("DEFAULT", 0), ("COAP", 3)])
+async def test_a_profile_for_one_transport(server, transport, code):
+    name = f"mqtt-{transport}"
+    server.add_device(name, server.add_profile(name, key=name, info={"transportType": transport}), name)
+    async with Client(server.mqtt_port) as client:
+        assert (await client.connect("x", name)).return_code == code
+
+
 async def test_a_new_session_ends_the_older_one(server, device):
     async with session(server, device) as older, session(server, device):
         assert await older.receive() is None

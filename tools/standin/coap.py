@@ -27,6 +27,7 @@ _PIGGYBACK = 0.5  # seconds; a later answer comes separately, after an empty ACK
 _SILENT = 26  # RFC 7967: nothing but that empty ACK
 Answer = tuple[Code | None, bytes]
 _FEATURES = ("telemetry", "attributes", "claim", "rpc")  # no token comes before them where a certificate did
+_OBSERVABLE = (["attributes"], ["rpc"])
 _NOTHING: Answer = (None, b"")
 
 
@@ -46,10 +47,10 @@ class DeviceApi(Resource):
         """Observations of shared attributes and RPC requests; the rest goes its usual way."""
         message = request.request
         match message.opt.uri_path:
-            case ("api", "v1", token, "attributes" | "rpc" as what) if message.code == Code.GET:
-                device = self._device(token) if message.opt.observe == 0 else None
-                if device:
-                    await self._observe(request, device, what)
+            case ("api", "v1", _, *_) if message.code == Code.GET and message.opt.observe == 0:
+                device, rest = self._addressed(message)
+                if isinstance(device, Device) and rest in _OBSERVABLE:
+                    await self._observe(request, device, rest[0])
                     return
         await super().render_to_pipe(request)
 
@@ -60,14 +61,10 @@ class DeviceApi(Resource):
                 return await self._answer((Code.METHOD_NOT_ALLOWED, b""))
             case ("api", "v1", "provision") | ("api", "v1", _, "provision"):
                 return await self._answer(await self._provision(request.payload), "provision")
-            case ("api", "v1", token, *rest):
-                device = self._certified(request)
-                if device and token in _FEATURES:
-                    rest = [token, *rest]
-                else:
-                    device = self._device(token)
-                if device is None:
-                    return await self._answer((Code.UNAUTHORIZED, b""))
+            case ("api", "v1", _, *_):
+                device, rest = self._addressed(request)
+                if isinstance(device, Code):
+                    return await self._answer((device, b""))
                 step = "telemetry" if rest[-1:] in (["telemetry"], ["attributes"]) else None
                 return await self._answer(await self._posted(device, rest, request.payload), step)
         return await self._answer((Code.NOT_FOUND, b""))
@@ -77,15 +74,16 @@ class DeviceApi(Resource):
         match request.opt.uri_path:
             case ("fw" | "sw" as kind, *token):
                 return await self._answer(self._package(kind, token, _query(request)))
-            case ("api", "v1", token, "attributes" | "rpc" as what):
-                device = self._device(token)
-                if device is None:
-                    return await self._answer((Code.UNAUTHORIZED, b""))
-                if request.opt.observe == 1:
+            case ("api", "v1", _, *_):
+                device, rest = self._addressed(request)
+                if isinstance(device, Code):
+                    return await self._answer((device, b""))
+                if rest in _OBSERVABLE and request.opt.observe == 1:
                     return await self._answer((Code.DELETED, b""))  # with the token of the observation that it ends
-                if what == "attributes":
+                if rest == ["attributes"]:
                     return await self._answer(self._get_attributes(device, _query(request)))
-                return await self._answer((Code.BAD_REQUEST, b""))
+                if rest == ["rpc"]:
+                    return await self._answer((Code.BAD_REQUEST, b""))
         return await self._answer((Code.NOT_FOUND, b""))
 
     async def _answer(self, answer: Answer, step: str | None = None) -> Message:
@@ -167,9 +165,9 @@ class DeviceApi(Resource):
         return (Code.CONTENT, json.dumps(found).encode()) if found else (Code.NOT_FOUND, b"")
 
     def _package(self, kind: str, token: list[str], asked: dict[str, str]) -> Answer:
-        device = self._device(token[0]) if len(token) == 1 else None
-        if device is None:
-            return Code.UNAUTHORIZED, b""
+        device = self._device(token[0]) if len(token) == 1 else Code.UNAUTHORIZED
+        if isinstance(device, Code):
+            return device, b""
         try:
             package = self.core.updates.wanted(device, kind)
             named = asked.get("title", package.title), asked.get("version", package.version)
@@ -185,6 +183,11 @@ class DeviceApi(Resource):
         return (Code.CONTENT, data) if data else _NOTHING
 
     async def _observe(self, pipe: Pipe, device: Device, what: str) -> None:
+        try:
+            self.core.limits.check(device.id)
+        except Limited:
+            pipe.add_response(Message(code=Code.INTERNAL_SERVER_ERROR, transport_tuning=self.tuning), is_last=True)
+            return
         session = self.core.sessions.get(device.id)
         if not isinstance(session, Observer):
             session = Observer(self.core, device)
@@ -203,16 +206,28 @@ class DeviceApi(Resource):
         finally:
             session.forget(what, queue)
 
-    def _certified(self, request: Message) -> Device | None:
-        # Whose certificate this came with, if it still is the device's.
+    def _addressed(self, request: Message) -> tuple[Device | Code, list[str]]:
+        # Who sends this, or the code that refuses it; and the path after api/v1 and the token, which a certificate
+        # makes needless as long as it is the device's.
+        _, _, first, *rest = request.opt.uri_path
         known = self.certified.get(tuple(request.remote.address[:2]))
-        return self.core.registry.device_by_credentials(known) if known else None
+        device = self.core.registry.device_by_credentials(known) if known else None
+        if device and first in _FEATURES:
+            return self._admitted(device), [first, *rest]
+        return self._device(first), rest
 
-    def _device(self, token: str) -> Device | None:
+    def _device(self, token: str) -> Device | Code:
         device = authentication.by_token(self.core.registry, token)
         if device is None:
             self.core.say("coap", token[:4] + "...", "4.01")
-        return device
+            return Code.UNAUTHORIZED
+        return self._admitted(device)
+
+    def _admitted(self, device: Device) -> Device | Code:
+        if self.core.may_use(device, "COAP"):
+            return device
+        self.core.say("coap", device.name, "5.00: its profile is for another transport")
+        return Code.INTERNAL_SERVER_ERROR
 
 
 class Observer:

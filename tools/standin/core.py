@@ -208,6 +208,11 @@ class Core:
         for listener in self._listeners(device):
             listener.push_shared({"deleted": names})
 
+    def may_use(self, device: Device, transport: str) -> bool:
+        """Whether the device's profile is for this transport, "MQTT" or "COAP" (contract 2.2)."""
+        profile = self.registry.profile(id=device.profile)
+        return profile is None or profile.info.get("transportType", "DEFAULT") in ("DEFAULT", transport)
+
     def begin(self, device: Device, session: Session) -> None:
         """A session begins; an older one of the device ends: one at a time (contract 3)."""
         self.end_session(device.id, "another session took over")

@@ -232,7 +232,7 @@ class Connection:
             self._send(ConnackPacket.build(present, authentication.ACCEPTED))
             return
         device, code = self._login(client_id, username, password)
-        if device and not self._is_allowed(device):
+        if device and not (self.core.may_use(device, "MQTT") and self._is_allowed(device)):
             device, code = None, authentication.UNAVAILABLE
         self._send(ConnackPacket.build(present, code))
         if device is None:
