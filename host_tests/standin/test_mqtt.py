@@ -105,6 +105,27 @@ async def test_idle_sessions_end_but_not_those_that_ping(device, server):
         server.core.scale = 0.01
 
 
+@pytest.mark.parametrize(
+    ("first", "then"), [(b"", b"\x40\x02\x00\x09"), (b"\x30\x7f", b"\x00")], ids=["PUBACKs", "half a packet"]
+)
+async def test_what_does_not_keep_a_session_alive(device, server, first, then):
+    async def keep_sending(client):
+        client.send(first)
+        while True:
+            client.send(then)
+            await asyncio.sleep(0.1)
+
+    server.core.scale = 0.001  # 600 s are 0.6 s
+    try:
+        async with session(server, device) as client:
+            sending = asyncio.create_task(keep_sending(client))
+            assert await client.receive() is None
+            sending.cancel()
+        assert server.events[-1].what == "closed: idle"
+    finally:
+        server.core.scale = 0.01
+
+
 async def test_packet_of_65536_bytes_passes_and_one_more_closes(server, device):
     room = 65536 - 2 - len(TELEMETRY) - 2
     for more, passes in ((0, True), (1, False)):
@@ -204,12 +225,71 @@ async def test_telemetry_shapes_and_types(server, device):
     assert [ts for name, ts, _ in points if name in "fg"] == [1500000000000, 1500000000001]
 
 
+def mqtt_profile(server, name, **configuration):
+    """A device whose profile has a transport configuration; its name is also its token."""
+    data = {"transportConfiguration": {"type": "MQTT", **configuration}}
+    server.add_device(name, server.add_profile(name, key=name, info={"profileData": data}), name)
+
+
+async def test_a_profile_that_acknowledges_bad_payloads(server):
+    mqtt_profile(server, "lenient", sendAckOnValidationException=True)
+    async with session(server, "lenient") as client:
+        for topic, body in ((TELEMETRY, b"{"), (TELEMETRY, b'{"ts":1,"values":3}'), (ATTRIBUTES, b"[]")):
+            client.publish(topic, body)
+            await acknowledged(client)
+    for topic, body, qos in (
+        (TELEMETRY, b'{"ts":"x","values":{}}', 1),
+        ("v1/devices/me/rpc/request/1", b"{}", 1),
+        (TELEMETRY, b"{", 0),
+    ):
+        async with session(server, "lenient") as client:
+            client.publish(topic, body, qos)
+            assert await client.receive() is None
+    assert server.telemetry("lenient") == []
+
+
+async def test_the_topics_of_a_profile(server):
+    mqtt_profile(
+        server,
+        "topics",
+        deviceTelemetryTopic="site/+/telemetry",
+        deviceAttributesTopic="site/#",
+        deviceAttributesSubscribeTopic="site/updates",
+    )
+    async with session(server, "topics") as client:
+        for topic, body in (
+            (TELEMETRY, b'{"a":1}'),
+            (ATTRIBUTES, b'{"b":1}'),
+            ("v2/t", b'{"c":1}'),
+            ("site/x/telemetry", b'{"d":1}'),  # both filters match it; attributes come first
+            ("site", b'{"e":1}'),
+        ):
+            client.publish(topic, body)
+            await acknowledged(client)
+        client.subscribe(("site/updates", 0), ("site/other", 1))
+        assert (await client.receive()).payload.return_codes == [0, 0x80]
+        await asyncio.to_thread(server.set_shared, "topics", {"s": 1})
+        assert await told(client, ATTRIBUTES) == {"s": 1}
+    assert [name for name, _, _ in server.telemetry("topics")] == ["c"]
+    assert server.attributes("topics") == {"d": 1, "e": 1}
+    mqtt_profile(server, "telemetry-topic", deviceTelemetryTopic="site/+/telemetry")
+    async with session(server, "telemetry-topic") as client:
+        for topic in ("site/x/telemetry", "site/x/y/telemetry", TELEMETRY):
+            client.publish(topic, b'{"a":1}')
+            await acknowledged(client)
+    assert len(server.received("telemetry-topic")) == 1
+
+
 async def test_attribute_requests(server, device):
     await asyncio.to_thread(server.set_shared, device, {"s": 1, "t": 2})
     async with session(server, device) as client:
         client.publish(ATTRIBUTES, b'{"c":"x"}')
         await acknowledged(client)
-        for topic, response in ((ATTRIBUTES + "/request/3", ATTRIBUTES + "/response/3"), ("v2/a/req/3", "v2/a/res/3")):
+        for topic, response in (
+            (ATTRIBUTES + "/request/3", ATTRIBUTES + "/response/3"),
+            ("v2/a/req/3", "v2/a/res/3"),
+            ("v2/a/req/j/3", "v2/a/res/j/3"),
+        ):
             for body, answer in (
                 (b"{}", {"client": {"c": "x"}, "shared": {"s": 1, "t": 2}}),
                 (b'{"clientKeys":"c,zz","sharedKeys":"t"}', {"client": {"c": "x"}, "shared": {"t": 2}}),
@@ -225,7 +305,7 @@ async def test_attribute_requests(server, device):
             await client.receive(0.2)
 
 
-@pytest.mark.parametrize("topic", [ATTRIBUTES, "v2/a"])
+@pytest.mark.parametrize("topic", [ATTRIBUTES, "v2/a", "v2/a/j"])
 async def test_shared_updates_come_to_subscribers_only(server, device, topic):
     async with session(server, device) as client:
         await asyncio.to_thread(server.set_shared, device, {"before": 1})
@@ -239,7 +319,11 @@ async def test_shared_updates_come_to_subscribers_only(server, device, topic):
 
 @pytest.mark.parametrize(
     ("wanted", "reply"),
-    [("v1/devices/me/rpc/request/+", "v1/devices/me/rpc/response/{}"), ("v2/r/req/+", "v2/r/res/{}")],
+    [
+        ("v1/devices/me/rpc/request/+", "v1/devices/me/rpc/response/{}"),
+        ("v2/r/req/+", "v2/r/res/{}"),
+        ("v2/r/req/j/+", "v2/r/res/j/{}"),
+    ],
 )
 async def test_rpc_to_the_device(server, device, wanted, reply):
     async with session(server, device) as client:
@@ -284,6 +368,11 @@ async def test_rpc_from_the_device(server, device):
         client.publish("v1/devices/me/rpc/request/5", b'{"method":"add","params":[1,2]}')
         await acknowledged(client)
         assert await told(client, "v1/devices/me/rpc/response/5") == {"sum": 3}
+        client.subscribe(("v2/r/res/j/+", 0), ("v2/a/res/j/+", 0))
+        assert (await client.receive()).payload.return_codes == [0, 0]
+        client.publish("v2/r/req/j/3", b'{"method":"add","params":[1,3]}')
+        await acknowledged(client)
+        assert await told(client, "v2/r/res/j/3") == {"sum": 4}
         client.publish("v2/r/req/6", b'{"method":"unknown"}')
         await acknowledged(client)
         assert await told(client, "v2/r/res/6") == {"error": "timeout"}

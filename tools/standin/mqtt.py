@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import json
 import re
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from amqtt.adapters import BufferReader
+from amqtt.adapters import BufferReader, StreamReaderAdapter
 from amqtt.errors import AMQTTError, CodecError, MQTTError, NoDataError
 from amqtt.mqtt import packet_class
 from amqtt.mqtt.connack import ConnackPacket
@@ -28,6 +29,7 @@ from amqtt.mqtt.unsubscribe import UnsubscribePacket
 from . import authentication, mqtt5, mqtt_ota, provisioning, values
 from .core import IDLE, PROVISION_SESSION, Core, Rpc, clock, rpc_payload, session_limits
 from .limits import Limited
+from .mqtt_profile import ATTRIBUTES, MqttProfile
 from .registry import Device
 from .updates import NoPackage
 
@@ -36,31 +38,29 @@ PROVISION = "provision"
 REQUEST = "/provision/request"
 RESPONSE = "/provision/response"
 SESSION_LIMITS = "getSessionLimits"
-TELEMETRY = ("v1/devices/me/telemetry", "v2/t", "v2/t/j")
-ATTRIBUTES = ("v1/devices/me/attributes", "v2/a", "v2/a/j")
 CLAIM = "v1/devices/me/claim"
 # What the server sends by itself, by the filters that ask for it.
-SHARED_UPDATES = ("v1/devices/me/attributes", "v2/a")
-RPC_REQUESTS = ("v1/devices/me/rpc/request/+", "v2/r/req/+")
+SHARED_UPDATES = (ATTRIBUTES, "v2/a", "v2/a/j")
+RPC_REQUESTS = ("v1/devices/me/rpc/request/+", "v2/r/req/+", "v2/r/req/j/+")
 
 # What a device may subscribe to, to the letter (contract 3.1).
 FILTERS = {
-    "v1/devices/me/attributes",
+    *SHARED_UPDATES,
+    *RPC_REQUESTS,
     "v1/devices/me/attributes/response/+",
-    "v1/devices/me/rpc/request/+",
     "v1/devices/me/rpc/response/+",
-    "v2/a",
     "v2/a/res/+",
-    "v2/r/req/+",
+    "v2/a/res/j/+",
     "v2/r/res/+",
+    "v2/r/res/j/+",
     "v2/fw/response/+/chunk/+",
     "v2/fw/error",
     "v2/sw/response/+/chunk/+",
     "v2/sw/error",
 }
-_ATTRIBUTE_REQUEST = re.compile(r"(?:v1/devices/me/attributes/request|v2/a/req)/(\d+)$")
-_RPC_REPLY = re.compile(r"(?:v1/devices/me/rpc/response|v2/r/res)/(\d+)$")
-_RPC_REQUEST = re.compile(r"(v1/devices/me/rpc/request|v2/r/req)/(\d+)$")
+_ATTRIBUTE_REQUEST = re.compile(r"(v1/devices/me/attributes/request|v2/a/req(?:/j)?)/(\d+)$")
+_RPC_REPLY = re.compile(r"(?:v1/devices/me/rpc/response|v2/r/res(?:/j)?)/(\d+)$")
+_RPC_REQUEST = re.compile(r"(v1/devices/me/rpc/request|v2/r/req(?:/j)?)/(\d+)$")
 # A topic of these with anything but a number at its end is a malformed one.
 _NUMBERED = ("v1/devices/me/attributes/request/", "v2/a/req/", "v1/devices/me/rpc/request/", "v2/r/req/")
 
@@ -78,6 +78,8 @@ class Connection:
         self.writer = writer
         self.who = "?"
         self.device: Device | None = None
+        self.profile = MqttProfile(None)  # the device's, as it was at CONNECT
+        self.idle_at = 0.0  # monotonic; when the session is over, unless more comes
         self.provision_only = False
         self.protobuf = False
         self.is_5 = False
@@ -125,10 +127,11 @@ class Connection:
 
     def push_shared(self, update: dict[str, Any]) -> None:
         """Send a change of shared attributes in the form that the device has subscribed to."""
-        for topic in SHARED_UPDATES:
-            if topic in self.subscriptions:
-                self._publish(topic, json.dumps(update).encode(), self.subscriptions[topic])
-                return
+        topics = [topic for topic in SHARED_UPDATES if topic in self.subscriptions]
+        if not topics and any(map(self.profile.is_updates, self.subscriptions)):
+            topics = [ATTRIBUTES]  # a topic of the profile's own is granted, and never sent to (contract 3.1)
+        for topic in topics:
+            self._publish(topic, json.dumps(update).encode(), self.subscriptions.get(topic, 1))
 
     def push_rpc(self, rpc: Rpc) -> None:
         """Send an RPC request; at QoS 1 it is delivered once the device has acknowledged it."""
@@ -154,13 +157,15 @@ class Connection:
         task.add_done_callback(self._tasks.discard)
 
     async def _read(self) -> Any:
-        # A session that is silent for 600 s is closed; provision-only ones never are (contract 3).
-        patience = IDLE * self.core.scale if self.device else None
+        # Sessions end, but for provision-only ones, after 600 s without one of certain packets (contract 3).
+        patience = max(0, self.idle_at - time.monotonic()) if self.device else None
         try:
-            first = await asyncio.wait_for(self.reader.read(1), patience)
+            return await asyncio.wait_for(self._packet(), patience)
         except asyncio.TimeoutError:
             raise Closed("idle") from None
-        header = await MQTTFixedHeader.from_stream(_Header(first, self.reader)) if first else None
+
+    async def _packet(self) -> Any:
+        header = await MQTTFixedHeader.from_stream(StreamReaderAdapter(self.reader))
         if header is None:
             return None
         if header.remaining_length > MOST:
@@ -189,6 +194,8 @@ class Connection:
         self._publish(topic, payload, self.subscriptions.get(filter_, 1))
 
     async def _handle(self, packet: Any) -> None:
+        if isinstance(packet, (ConnectPacket, PublishPacket, SubscribePacket, PingReqPacket)):
+            self.idle_at = time.monotonic() + IDLE * self.core.scale
         if isinstance(packet, ConnectPacket):
             self._connect(packet)
         elif self.device is None and not self.provision_only:
@@ -241,6 +248,7 @@ class Connection:
             raise Closed("refused")
         self.core.begin(device, self)
         self.device = device
+        self.profile = MqttProfile(self.core.registry.profile(id=device.profile))
         self.who = device.name
         self.core.say("mqtt", self.who, "connected")
 
@@ -265,13 +273,13 @@ class Connection:
     def _subscribe(self, packet: SubscribePacket) -> None:
         if self.provision_only and not self.core.release.suback_in_provision_session:
             return
-        allowed = {RESPONSE} if self.provision_only else FILTERS
         codes = []
         for topic, qos in packet.payload.topics:
-            codes.append(min(qos, 1) if topic in allowed else 0x80)
-            pushed = topic in (*SHARED_UPDATES, *RPC_REQUESTS)
+            pushed = topic in (*SHARED_UPDATES, *RPC_REQUESTS) or self.profile.is_updates(topic)
+            is_allowed = topic == RESPONSE if self.provision_only else topic in FILTERS or pushed
+            codes.append(min(qos, 1) if is_allowed else 0x80)
             # A rate limit drops the subscription, though it is granted (contract 3).
-            if topic in allowed and not (pushed and self.device and not self._is_allowed(self.device)):
+            if is_allowed and not (pushed and self.device and not self._is_allowed(self.device)):
                 self.subscriptions[topic] = min(qos, 1)
         self._send(SubackPacket.build(packet.variable_header.packet_id, codes))
         if self.device and any(topic in RPC_REQUESTS for topic, _ in packet.payload.topics):
@@ -329,13 +337,17 @@ class Connection:
         try:
             acknowledged = self._dispatch(device, topic, body)
         except (values.Malformed, values.BadTimestamp) as e:
-            if self.is_5 and packet.qos and isinstance(e, values.Malformed):
-                self.writer.write(mqtt5.puback(packet.packet_id, mqtt5.PAYLOAD_FORMAT_INVALID))
+            if packet.qos and isinstance(e, values.Malformed) and (self.is_5 or self.profile.acknowledges_faults):
+                self.core.say("mqtt", self.who, f"bad payload on {topic}: {e}")
+                if self.is_5:
+                    self.writer.write(mqtt5.puback(packet.packet_id, mqtt5.PAYLOAD_FORMAT_INVALID))
+                else:
+                    self._acknowledge(packet)
                 return
             raise Closed(f"bad payload on {topic}: {e}") from None
         except Limited as e:
             raise Closed(f"{e} on {topic}") from None
-        if acknowledged and topic in (*TELEMETRY, *ATTRIBUTES):
+        if acknowledged and (self.profile.is_telemetry(topic) or self.profile.is_attributes(topic)):
             self._acknowledge_by_fate(packet)
         elif acknowledged:
             self._acknowledge(packet)
@@ -364,13 +376,13 @@ class Connection:
                 self._acknowledge(packet)
 
     def _dispatch(self, device: Device, topic: str, body: bytes) -> bool:
-        if topic in TELEMETRY:
+        if self.profile.is_attributes(topic):
+            self.core.attributes("mqtt", device, values.attributes(body))
+        elif self.profile.is_telemetry(topic):
             records = values.telemetry(body, clock())
             if records is None:
                 return False  # `[]`: no acknowledgement ever
             self.core.telemetry("mqtt", device, records)
-        elif topic in ATTRIBUTES:
-            self.core.attributes("mqtt", device, values.attributes(body))
         elif topic.startswith("v1/gateway/"):
             return device.gateway
         elif _ATTRIBUTE_REQUEST.match(topic) or _RPC_REQUEST.match(topic):
@@ -379,7 +391,7 @@ class Connection:
                 raise values.Malformed("not an object")
             method = values.text(document, "method")
             if _RPC_REQUEST.match(topic) and method is None:
-                raise values.Malformed("no method")
+                raise Closed(f"no method on {topic}")
             for member in ("clientKeys", "sharedKeys"):
                 values.text(document, member)
             if method != SESSION_LIMITS:
@@ -400,9 +412,7 @@ class Connection:
             wanted = [values.text(document, member) for member in ("clientKeys", "sharedKeys")]
             if any("" in keys.split(",") for keys in wanted if keys is not None):
                 return  # an empty key: acknowledged, and no answer (contract 6)
-            prefix = "v1/devices/me/attributes/response" if topic.startswith("v1") else "v2/a/res"
-            answer = self.core.requested_attributes(device, *wanted)
-            self._answer(f"{prefix}/{asked[1]}", f"{prefix}/+", json.dumps(answer).encode())
+            self._respond(asked, self.core.requested_attributes(device, *wanted))
         replied = _RPC_REPLY.match(topic)
         if replied:
             self.core.rpc_reply(device, int(replied[1]), values.json_or_text(body))
@@ -416,22 +426,8 @@ class Connection:
             answer: Any = session_limits(self.core.limits)
         else:
             answer = await self.core.device_call(method, values.plain(params))
-        prefix = called[1].replace("request", "response").replace("req", "res")
-        self._answer(f"{prefix}/{called[2]}", f"{prefix}/+", json.dumps(answer).encode())
+        self._respond(called, answer)
 
-
-class _Header:
-    """The rest of a fixed header whose first byte has been read, for amqtt's decoder."""
-
-    def __init__(self, first: bytes, reader: asyncio.StreamReader) -> None:
-        self.first = first
-        self.reader = reader
-
-    async def read(self, n: int = -1) -> bytes:
-        if self.first:
-            first, self.first = self.first, b""
-            return first
-        return await self.reader.read(n)
-
-    def feed_eof(self) -> None:
-        self.reader.feed_eof()
+    def _respond(self, asked: re.Match[str], answer: Any) -> None:
+        prefix = asked[1].replace("request", "response").replace("req", "res")
+        self._answer(f"{prefix}/{asked[2]}", f"{prefix}/+", json.dumps(answer).encode())
