@@ -91,6 +91,7 @@ async def test_attributes(server, device, coap):
     code, body = await coap("GET", f"{device}/attributes?clientKeys=c,d")
     assert (code, json.loads(body)) == ("2.05", {"client": {"c": 1}})
     await silence(coap("GET", f"{device}/attributes?clientKeys=c,,d", patience=0.3))
+    assert await coap("GET", f"{device}/attributes?clientKeys=c,") == ("2.05", b'{"client": {"c": 1}}')
     assert await coap("GET", f"{device}/telemetry") == ("4.04", b"")
 
 

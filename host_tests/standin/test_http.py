@@ -102,6 +102,10 @@ async def test_attributes(server, device, http):
     assert json.loads((await http("GET", f"{device}/attributes", sharedKeys="s"))[1]) == {"shared": {"s": 1}}
     assert (await http("POST", f"{device}/attributes", b"[]"))[0] == 500
     assert (await http("GET", f"{device}/attributes", clientKeys="a,,b"))[0] == 503
+    assert (await http("GET", f"{device}/attributes", clientKeys=",c"))[0] == 503
+    assert await http("GET", f"{device}/attributes", clientKeys="c,,") == (200, '{"client": {"c": 7}}')
+    every = {"client": {"c": 7}, "shared": {"s": 1}}
+    assert json.loads((await http("GET", f"{device}/attributes", clientKeys=","))[1]) == every
 
 
 async def test_long_poll_for_shared_attributes(server, device, http):
@@ -153,6 +157,24 @@ async def test_bodies_that_are_too_long(server, device, http):
     assert (await http("POST", f"{device}/rpc/0", b"x" * 65536))[0] == 200
     assert (await http("POST", f"{device}/rpc/0", b"x" * 65537))[0] == 413
     assert (await http("POST", f"{device}/telemetry", b'{"a":"%s"}' % (b"x" * 100000)))[0] == 200
+
+
+@pytest.mark.parametrize(("path", "most"), [("provision", 52428800), ("rpc-1/telemetry", 52428800), ("x/rpc/0", 65536)])
+async def test_the_limit_of_a_body_goes_by_its_path(server, path, most):
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.http_port)
+    writer.write(f"POST /api/v1/{path} HTTP/1.1\r\nHost: x\r\nContent-Length: {most + 1}\r\n\r\n".encode())
+    assert b" 413 " in await asyncio.wait_for(reader.readline(), 10)
+    writer.close()
+
+
+async def test_a_token_that_begins_with_rpc_has_the_wider_limit(server, http):
+    server.add_device("rpc-1", server.registry.profiles()[0], "rpc-1")
+    assert await http("POST", "rpc-1/telemetry", b'{"a":"%s"}' % (b"x" * 65536)) == (200, "")
+
+
+async def test_an_inner_container_that_is_wrong_is_told_without_a_body(server, device, http):
+    assert await http("POST", f"{device}/telemetry", b'{"ts":1,"values":3}') == (500, "")
+    assert (await http("POST", f"{device}/telemetry", b"{"))[1] != ""
 
 
 async def test_rate_limits(server, device, http):

@@ -295,12 +295,14 @@ async def test_attribute_requests(server, device):
                 (b'{"clientKeys":"c,zz","sharedKeys":"t"}', {"client": {"c": "x"}, "shared": {"t": 2}}),
                 (b'{"sharedKeys":"s, t"}', {"shared": {"s": 1}}),
                 (b'{"sharedKeys":"zz"}', {}),
+                (b'{"clientKeys":"c,,"}', {"client": {"c": "x"}}),
             ):
                 client.publish(topic, body)
                 await acknowledged(client)
                 assert await told(client, response) == answer
-        client.publish(ATTRIBUTES + "/request/4", b'{"clientKeys":"c,,d"}')
-        await acknowledged(client)
+        for keys in (b"c,,d", b""):
+            client.publish(ATTRIBUTES + "/request/4", b'{"clientKeys":"%s"}' % keys)
+            await acknowledged(client)
         with pytest.raises(asyncio.TimeoutError):
             await client.receive(0.2)
 
@@ -433,6 +435,27 @@ async def test_claim_is_acknowledged_whatever_comes_of_it(server, device):
             await acknowledged(client)
     claim = server.core.claims[server.device(device).id]
     assert claim.secret == ""  # the first one stays
+
+
+async def test_provisioning_after_an_empty_request_is_answered_in_protobuf():
+    keys = {"provisionDeviceKey": "profile-key", "provisionDeviceSecret": "profile-secret"}
+    basic = {"credentialsType": "MQTT_BASIC", "username": "u" * 100, "password": "p"}
+    value = b'{"clientId":"","userName":"%s","password":"p"}' % (b"u" * 100)
+    assert len(value) == 0x10 + 128
+    with Standin() as server:
+        server.add_profile()
+        async with Client(server.mqtt_port) as client:
+            await client.connect("x", "provision")
+            for request, answer in (
+                (None, b"\x08\x02"),
+                ({**keys, "deviceName": "a", "token": "t-proto"}, b"\x08\x01\x1a\x07t-proto"),
+                ({**keys, "deviceName": "a"}, b"\x08\x03"),
+                ({**keys, "deviceName": "b", **basic}, b"\x08\x01\x10\x02\x1a\x90\x01" + value),
+            ):
+                client.publish("/provision/request", json.dumps(request).encode() if request else b"")
+                await acknowledged(client)
+                assert (await client.receive()).data == answer
+        assert server.device("a").credentials.id == "t-proto"
 
 
 # Faults of the server

@@ -3,6 +3,7 @@
 import contextlib
 import sqlite3
 import threading
+import time
 
 import paho.mqtt.client as mqtt
 import pytest
@@ -280,6 +281,21 @@ def test_claiming(server, client, clean):
     assert client.claim_device_by_name("d", ClaimRequest(secret_key="s"))
     with refused(400):  # claimed once
         client.claim_device_by_name("d", ClaimRequest(secret_key="s"))
+    client.claim_device("tok", {"secretKey": "s"})  # acknowledged, and ignored: it has an owner
+    with refused(400):
+        client.claim_device_by_name("d", ClaimRequest(secret_key="s"))
+
+
+def test_a_claim_stays_until_it_is_evicted(server, client, clean):
+    client.save_device(Device(name="d"), access_token="tok")
+    client.claim_device("tok", {"secretKey": "first", "durationMs": 1})
+    time.sleep(0.002)
+    client.claim_device("tok", {"secretKey": "second"})  # the first one is over, and wins all the same
+    for _ in range(2):
+        with refused(400):
+            client.claim_device_by_name("d", ClaimRequest(secret_key="second"))
+    client.claim_device("tok", {"secretKey": "third"})  # the failed attempt has evicted it
+    assert client.claim_device_by_name("d", ClaimRequest(secret_key="third"))
 
 
 def test_nonsense_is_a_400_or_404(client, clean):

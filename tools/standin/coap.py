@@ -22,7 +22,6 @@ from .limits import Limited
 from .registry import Device
 from .updates import NoPackage
 
-PROTOBUF_NOT_FOUND = b"\x08\x02"
 _PIGGYBACK = 0.5  # seconds; a later answer comes separately, after an empty ACK
 _SILENT = 26  # RFC 7967: nothing but that empty ACK
 Answer = tuple[Code | None, bytes]
@@ -102,7 +101,7 @@ class DeviceApi(Resource):
     async def _provision(self, body: bytes) -> Answer:
         if not body:
             self.core.say("coap", "?", "empty provisioning request")
-            return Code.BAD_REQUEST, PROTOBUF_NOT_FOUND
+            return Code.BAD_REQUEST, provisioning.as_protobuf(provisioning.refusal("NOT_FOUND"))
         try:
             answer = await self.core.provision("coap", body)
         except (provisioning.SyntaxFault, provisioning.MemberFault):
@@ -158,10 +157,10 @@ class DeviceApi(Resource):
             self.core.limits.check(device.id)
         except Limited:
             return Code.INTERNAL_SERVER_ERROR, b""
-        client, shared = asked.get("clientKeys"), asked.get("sharedKeys")
-        if any("" in keys.split(",") for keys in (client, shared) if keys):
+        wanted = [values.keys(asked.get(member) or None) for member in ("clientKeys", "sharedKeys")]
+        found = self.core.requested_attributes(device, *wanted)
+        if found is None:
             return _NOTHING
-        found = self.core.requested_attributes(device, client, shared)
         return (Code.CONTENT, json.dumps(found).encode()) if found else (Code.NOT_FOUND, b"")
 
     def _package(self, kind: str, token: list[str], asked: dict[str, str]) -> Answer:

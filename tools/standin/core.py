@@ -24,7 +24,7 @@ IDLE = 600
 RPC_TIMEOUT = 10
 RPC_LEAST = 5
 DEVICE_RPC = 60
-CLAIM = 86400
+CLAIM = 86400  # how long a device may be claimed if it does not say, and how long a claim is in the server's cache
 ASYNC_LIMIT = 30  # HTTP answers of the single-process server
 
 
@@ -99,6 +99,7 @@ class Claim:
 
     secret: str
     until: float
+    evicted: float  # when the record goes, be the claim over or not
 
 
 class Core:
@@ -115,6 +116,7 @@ class Core:
         self.limits = Limits()
         self.methods: dict[str, Callable[[Any], Any]] = {}
         self.claims: dict[str, Claim] = {}
+        self.owned: set[str] = set()  # devices that a customer has claimed
         self.fates: dict[str, deque[Fate]] = {"provision": deque(), "telemetry": deque()}
         self.restart: Callable[[float], None] = lambda seconds: None
         self.updates = Updates(self)
@@ -183,15 +185,17 @@ class Core:
             self.say(transport, device.name, f"not stored: the key {refused[:20]!r} {flaw(refused)}")
         return refused is None
 
-    def requested_attributes(self, device: Device, client: str | None, shared: str | None) -> dict[str, Any]:
-        """The answer to an attribute request; keys are split at commas without trimming (contract 6)."""
+    def requested_attributes(self, device: Device, client: list[str], shared: list[str]) -> dict[str, Any] | None:
+        """What is found of these keys, of all if there are none; None, no answer, where one is empty (contract 6)."""
+        if "" in client or "" in shared:
+            return None
         answer = {}
         every = not client and not shared
         for scope, member, keys in (("CLIENT_SCOPE", "client", client), ("SHARED_SCOPE", "shared", shared)):
             if not every and not keys:
                 continue
             stored = self.registry.attributes(device.id, scope)
-            found = stored if every else {k: stored[k] for k in (keys or "").split(",") if k in stored}
+            found = stored if every else {key: stored[key] for key in keys if key in stored}
             if found:
                 answer[member] = found
         return answer
@@ -283,16 +287,17 @@ class Core:
         return {"error": "timeout"}
 
     def claim(self, device: Device, body: bytes) -> None:
-        """Note a claim; the first one wins until it is over (contract 8). Malformed."""
+        """Note a claim, unless the device has an owner; the first wins until it is evicted (contract 8). Malformed."""
         document = values.document(body) if body else {}
         if not isinstance(document, dict):
             raise values.Malformed("not an object")
         known = self.claims.get(device.id)
-        if known and known.until > time.time():
+        if device.id in self.owned or known and known.evicted > time.time():
             return
         lasts = values.typed(document.get("durationMs"))
         seconds = lasts / 1000 if isinstance(lasts, (int, float)) and lasts > 0 else CLAIM
-        self.claims[device.id] = Claim(str(document.get("secretKey") or ""), time.time() + seconds)
+        now = time.time()
+        self.claims[device.id] = Claim(str(document.get("secretKey") or ""), now + seconds, now + CLAIM)
         self.say("claim", device.name, f"may be claimed for {seconds:.0f} s")
 
     def rpc_reply(self, device: Device, number: int, value: Any) -> None:

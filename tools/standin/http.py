@@ -34,18 +34,17 @@ class DeviceApi:
             web.post(token + "/attributes", self._guard(self.post_attributes)),
             web.get(token + "/attributes", self._guard(self.get_attributes), allow_head=False),
             web.get(token + "/attributes/updates", self._guard(self.updates), allow_head=False),
-            web.get(token + "/rpc", self._guard(self.calls), allow_head=False),
-            web.post(token + "/rpc", self._guard(self.rpc)),
-            web.post(token + "/rpc/{id}", self._guard(self.rpc_reply)),
+            web.get(token + "/rpc", self._guard(self.calls, RPC_MOST), allow_head=False),
+            web.post(token + "/rpc", self._guard(self.rpc, RPC_MOST)),
+            web.post(token + "/rpc/{id}", self._guard(self.rpc_reply, RPC_MOST)),
             web.post(token + "/claim", self._guard(self.claim)),
             web.get(token + "/firmware", self._guard(self.firmware), allow_head=False),
             web.get(token + "/software", self._guard(self.software), allow_head=False),
         ]
 
-    def _guard(self, handler: Any) -> Any:
+    def _guard(self, handler: Any, most: int = BODY_MOST) -> Any:
         # A body that is too long is refused first, then a bad token; both win over every fault of the body.
         async def guarded(request: web.Request) -> web.StreamResponse:
-            most = RPC_MOST if "/rpc" in request.path else BODY_MOST
             if (request.content_length or 0) > most:
                 return web.Response(status=413)
             device = authentication.by_token(self.core.registry, request.match_info["token"])
@@ -54,10 +53,10 @@ class DeviceApi:
                 return web.Response(status=401)
             try:
                 return await handler(request, device)
+            except (values.WrongContainer, values.BadTimestamp):
+                return web.Response(status=500)
             except values.Malformed as e:
                 return web.Response(status=500, text=str(e))
-            except values.BadTimestamp:
-                return web.Response(status=500)
             except Limited as e:
                 self.core.say("http", device.name, str(e))
                 # Posts get an answer, reads hang (contract 10).
@@ -67,6 +66,8 @@ class DeviceApi:
 
     async def provision(self, request: web.Request) -> web.StreamResponse:
         """200 for SUCCESS and refusals alike, 500 with a numeric status for what can't be read."""
+        if (request.content_length or 0) > BODY_MOST:
+            return web.Response(status=413)
         body = await request.read()
         if not body:
             return _fault(400, "Required request body is missing", 31)
@@ -100,10 +101,9 @@ class DeviceApi:
     async def get_attributes(self, request: web.Request, device: Device) -> web.StreamResponse:
         """Client and shared attributes by key; an empty key hangs."""
         self.core.limits.check(device.id)
-        wanted = [request.query.get(member) for member in ("clientKeys", "sharedKeys")]
-        if any("" in keys.split(",") for keys in wanted if keys):
-            return await self._hang()
-        return web.json_response(self.core.requested_attributes(device, *wanted))
+        wanted = [values.keys(request.query.get(member) or None) for member in ("clientKeys", "sharedKeys")]
+        answer = self.core.requested_attributes(device, *wanted)
+        return await self._hang() if answer is None else web.json_response(answer)
 
     async def updates(self, request: web.Request, device: Device) -> web.StreamResponse:
         """Long poll for a change of shared attributes."""

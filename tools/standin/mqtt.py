@@ -319,12 +319,13 @@ class Connection:
             self.timer = asyncio.get_running_loop().call_later(delay, self.close, "provision session over")
 
     async def _provision_answer(self, body: bytes) -> bytes:
-        if not body or self.protobuf:
-            # Zero bytes are a valid, empty protobuf request; from then on the session speaks protobuf.
+        if not body:
+            # Zero bytes are a valid, empty protobuf request; from then on the session is answered in protobuf.
             self.protobuf = True
             self.core.say("mqtt", "?", "empty provisioning request")
-            return b"\x08\x02"
-        return provisioning.as_json(await self.core.provision("mqtt", body))
+            return provisioning.as_protobuf(provisioning.refusal("NOT_FOUND"))
+        answer = await self.core.provision("mqtt", body)
+        return provisioning.as_protobuf(answer) if self.protobuf else provisioning.as_json(answer)
 
     def _published(self, packet: PublishPacket) -> None:
         topic, body = packet.topic_name, packet.data or b""
@@ -409,10 +410,10 @@ class Connection:
         asked = _ATTRIBUTE_REQUEST.match(topic)
         if asked:
             document = values.document(body)
-            wanted = [values.text(document, member) for member in ("clientKeys", "sharedKeys")]
-            if any("" in keys.split(",") for keys in wanted if keys is not None):
-                return  # an empty key: acknowledged, and no answer (contract 6)
-            self._respond(asked, self.core.requested_attributes(device, *wanted))
+            wanted = [values.keys(values.text(document, member)) for member in ("clientKeys", "sharedKeys")]
+            answer = self.core.requested_attributes(device, *wanted)
+            if answer is not None:
+                self._respond(asked, answer)
         replied = _RPC_REPLY.match(topic)
         if replied:
             self.core.rpc_reply(device, int(replied[1]), values.json_or_text(body))

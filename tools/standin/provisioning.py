@@ -34,6 +34,9 @@ X509_CHAIN = "X509_CERTIFICATE_CHAIN"
 STRATEGIES = (ALLOW_CREATE, PRE_PROVISIONED, DISABLED, X509_CHAIN)
 
 _TYPES = ("ACCESS_TOKEN", "MQTT_BASIC", "X509_CERTIFICATE", "LWM2M_CREDENTIALS")
+# As the server's queue.proto numbers them.
+_STATUS_NUMBERS = {"SUCCESS": 1, "NOT_FOUND": 2, "FAILURE": 3}
+_TYPE_NUMBERS = {"ACCESS_TOKEN": 0, "X509_CERTIFICATE": 1, "MQTT_BASIC": 2, "LWM2M_CREDENTIALS": 3}
 _REFUSALS = {"NOT_FOUND": "Provision data was not found!", "FAILURE": "Failed to provision device!"}
 
 
@@ -216,3 +219,20 @@ def _chain_device(registry: Registry, profile: Profile, leaf: str, common_name: 
 def as_json(answer: Mapping[str, Any]) -> bytes:
     """The answer as the server writes it."""
     return json.dumps(answer, separators=(",", ":")).encode()
+
+
+def as_protobuf(answer: Mapping[str, Any]) -> bytes:
+    """The answer as the server's ProvisionDeviceResponseMsg: status, type and value are its members 1 to 3."""
+    message = bytes([0x08, _STATUS_NUMBERS[answer["status"]]])
+    kind = _TYPE_NUMBERS[answer.get("credentialsType", "ACCESS_TOKEN")]
+    if kind:  # a member that is 0 or "" is left out
+        message += bytes([0x10, kind])
+    value = answer.get("credentialsValue") or ""
+    text = as_json(value) if isinstance(value, dict) else value.encode()
+    return message + b"\x1a" + _varint(len(text)) + text if text else message
+
+
+def _varint(number: int) -> bytes:
+    if number < 0x80:
+        return bytes([number])
+    return bytes([number & 0x7F | 0x80]) + _varint(number >> 7)

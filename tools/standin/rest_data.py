@@ -159,7 +159,10 @@ class DataRest:
         body = await request.read()
         secret = (json.loads(body) if body else {}).get("secretKey") or ""
         claim = self.core.claims.pop(device.id, None)  # a failed attempt forgets it too
-        if claim and claim.secret == secret and claim.until > time.time():
+        if device.id in self.core.owned:
+            return web.json_response({"response": "CLAIMED"}, status=400)
+        if claim and claim.secret == secret and min(claim.until, claim.evicted) > time.time():
+            self.core.owned.add(device.id)
             return web.json_response({"response": "SUCCESS"})
         return web.json_response({"response": "FAILURE"}, status=400)
 

@@ -19,6 +19,10 @@ class Malformed(Exception):
     """JSON syntax error, or the wrong container."""
 
 
+class WrongContainer(Malformed):
+    """`values` is no object: over HTTP another answer than to a syntax error."""
+
+
 class BadTimestamp(Exception):
     """`ts` is null or not a number: a fault of another class to the server."""
 
@@ -64,6 +68,14 @@ def json_or_text(body: bytes) -> Any:
         return reply
 
 
+def keys(wanted: str | None) -> list[str]:
+    """A list of attribute keys, as Java splits it at commas: untrimmed, and without the empty ones at its end."""
+    if not wanted:
+        return [] if wanted is None else [""]
+    wanted = wanted.rstrip(",")
+    return wanted.split(",") if wanted else []
+
+
 def text(doc: dict[str, Any], member: str) -> str | None:
     """A member as text, as Gson gives it: None when it is missing, Malformed for null, objects and longer lists."""
     if member not in doc:
@@ -93,7 +105,7 @@ def _element(element: dict[str, Any], now: int) -> Record:
     if "ts" in element and "values" in element:
         values, ts = element["values"], _timestamp(element["ts"])
         if not isinstance(values, dict):
-            raise Malformed("values is not an object")
+            raise WrongContainer("values is not an object")
     return [(name, ts, value) for name, value in ((n, typed(v)) for n, v in values.items()) if value is not None]
 
 
