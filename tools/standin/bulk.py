@@ -6,7 +6,7 @@ import csv
 from typing import Any
 
 from . import values
-from .core import Core, clock
+from .core import Core
 from .documents import TENANT
 from .registry import (
     Credentials,
@@ -15,6 +15,7 @@ from .registry import (
     access_token,
     mqtt_basic,
     new_id,
+    now_ms,
     random_text,
     x509_certificate,
 )
@@ -69,7 +70,7 @@ def _store(core: Core, name: str, cells: list[tuple[str, str | None, str]]) -> N
         elif key and kind == "SERVER_ATTRIBUTE":
             core.registry.set_attributes(device.id, "SERVER_SCOPE", {key: values.typed(cell)})
         elif key and kind == "TIMESERIES":
-            core.registry.add_series(device.id, [(key, clock(), values.typed(cell))])
+            core.registry.add_series(device.id, [(key, now_ms(), values.typed(cell))])
 
 
 def _credentials(fields: dict[str, str]) -> Credentials | None:

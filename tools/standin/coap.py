@@ -17,9 +17,9 @@ from aiocoap.pipe import Pipe
 from aiocoap.resource import Resource
 
 from . import authentication, ota, provisioning, values
-from .core import Core, Rpc, clock
+from .core import Core, Rpc
 from .limits import Limited
-from .registry import Device
+from .registry import Device, now_ms
 from .updates import NoPackage
 
 _PIGGYBACK = 0.5  # seconds; a later answer comes separately, after an empty ACK
@@ -122,7 +122,7 @@ class DeviceApi(Resource):
     async def _dispatch(self, device: Device, rest: list[str], body: bytes) -> Answer:
         match rest:
             case ["telemetry"]:
-                records = values.telemetry(body, clock())
+                records = values.telemetry(body, now_ms())
                 if records is None:
                     return _NOTHING
                 self.core.telemetry("coap", device, records)

@@ -1,4 +1,4 @@
-"""What the transports share: registry, release, clock, live sessions, and what is said of it all."""
+"""What the transports share: registry, release, live sessions, and what is said of it all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from . import provisioning, values
 from .limits import Limits
-from .registry import Credentials, Device, Registry, flaw, now_ms
+from .registry import Credentials, Device, Registry, flaw
 from .release import Release
 from .updates import Updates
 from .values import Record
@@ -315,8 +315,3 @@ def rpc_payload(rpc: Rpc) -> bytes:
 def session_limits(limits: Limits) -> dict[str, Any]:
     """The answer to the device's RPC `getSessionLimits` (contract 3)."""
     return {"maxPayloadSize": 65536, "maxInflightMessages": 100, "rateLimits": limits.document()}
-
-
-def clock() -> int:
-    """The server's time for values that bring none."""
-    return now_ms()

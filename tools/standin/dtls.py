@@ -15,6 +15,7 @@ from cryptography import x509
 from OpenSSL import SSL
 
 from .certificates import Pair
+from .tls import client_chain
 
 Address = tuple[str, int]
 _MTU = 1024  # ThingsBoard's own limit for a datagram
@@ -103,7 +104,7 @@ class Session:
             self.engine.bio_write(data)
             if not self.is_up:
                 self.engine.do_handshake()
-                self.front.admit(self.inner.getsockname(), self._chain())
+                self.front.admit(self.inner.getsockname(), client_chain(self.engine))
                 self.is_up = True
                 self.patience.cancel()
             while True:
@@ -134,11 +135,6 @@ class Session:
     def _refused(self, error: Exception) -> None:
         self.front.trouble(str(error))
         self.close()
-
-    def _chain(self) -> list[x509.Certificate]:
-        leaf = self.engine.get_peer_certificate(as_cryptography=True)
-        rest = self.engine.get_peer_cert_chain(as_cryptography=True) or []
-        return [leaf, *[one for one in rest if one != leaf]] if leaf else []
 
     def _answered(self) -> None:
         with contextlib.suppress(OSError, SSL.Error):

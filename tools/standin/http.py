@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 from aiohttp import web
 
 from . import authentication, documents, ota, provisioning, values
-from .core import ASYNC_LIMIT, Core, Rpc, clock
+from .core import ASYNC_LIMIT, Core, Rpc
 from .limits import Limited
-from .registry import Device
+from .registry import Device, now_ms
 from .updates import NoPackage
 
 RPC_MOST = 65536  # bytes of a body below rpc
@@ -84,7 +83,7 @@ class DeviceApi:
         body = await request.read()
         if not body:
             return _fault(400, "Required request body is missing", 31)
-        records = values.telemetry(body, clock())
+        records = values.telemetry(body, now_ms())
         if records is None:
             return await self._hang()
         self.core.telemetry("http", device, records)
@@ -249,4 +248,4 @@ def _drop(polls: list[Any], poll: Poll) -> None:
 
 def _fault(status: int, message: str, code: int) -> web.Response:
     document: dict[str, Any] = {"status": status, "message": message, "errorCode": code}
-    return web.json_response({**document, "timestamp": int(time.time() * 1000)}, status=status)
+    return web.json_response({**document, "timestamp": now_ms()}, status=status)

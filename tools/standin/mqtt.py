@@ -27,10 +27,10 @@ from amqtt.mqtt.unsuback import UnsubackPacket
 from amqtt.mqtt.unsubscribe import UnsubscribePacket
 
 from . import authentication, mqtt5, mqtt_ota, provisioning, values
-from .core import IDLE, PROVISION_SESSION, Core, Rpc, clock, rpc_payload, session_limits
+from .core import IDLE, PROVISION_SESSION, Core, Rpc, rpc_payload, session_limits
 from .limits import Limited
 from .mqtt_profile import ATTRIBUTES, MqttProfile
-from .registry import Device
+from .registry import Device, now_ms
 from .updates import NoPackage
 
 MOST = 65536  # bytes of remaining length; one more closes the connection
@@ -380,7 +380,7 @@ class Connection:
         if self.profile.is_attributes(topic):
             self.core.attributes("mqtt", device, values.attributes(body))
         elif self.profile.is_telemetry(topic):
-            records = values.telemetry(body, clock())
+            records = values.telemetry(body, now_ms())
             if records is None:
                 return False  # `[]`: no acknowledgement ever
             self.core.telemetry("mqtt", device, records)

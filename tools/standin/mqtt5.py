@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from amqtt.mqtt.packet import CONNACK, CONNECT, DISCONNECT, PUBACK, PUBLISH, SUBACK, SUBSCRIBE, UNSUBACK, UNSUBSCRIBE
 
-LEVEL = 5
 PAYLOAD_FORMAT_INVALID = 0x99
 _WILL = 0x04
 # CONNACK codes of 3.1.1, and the reasons that stand for them.

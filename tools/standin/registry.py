@@ -15,6 +15,7 @@ from typing import Any
 from . import packages
 from .database import RegistryError, new_id, now_ms
 
+_COLUMNS = {"id": "id", "name": "name", "key": "provision_key"}  # that a profile is found by
 PROVISION_STATE = "provisionState"
 PROVISIONED = "provisioned"
 _ALPHANUMERIC = string.ascii_letters + string.digits
@@ -158,8 +159,8 @@ class Registry(packages.Packages):
 
     def profile(self, **where: Any) -> Profile | None:
         """The profile with this id, name or key."""
-        column = {"key": "provision_key"}.get(*where.keys(), *where.keys()) if where else "id"
-        row = self._one(f"SELECT * FROM profile WHERE {column}=?", *where.values())
+        [(member, value)] = where.items()
+        row = self._one(f"SELECT * FROM profile WHERE {_COLUMNS[member]}=?", value)
         return _profile(row) if row else None
 
     def profile_named(self, name: str, tenant: str) -> Profile:

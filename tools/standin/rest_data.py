@@ -10,8 +10,8 @@ from typing import Any
 from aiohttp import web
 
 from . import documents, values
-from .core import RPC_LEAST, RPC_TIMEOUT, Core, RpcError, clock
-from .registry import Device
+from .core import RPC_LEAST, RPC_TIMEOUT, Core, RpcError
+from .registry import Device, now_ms
 
 SCOPES = ("CLIENT_SCOPE", "SHARED_SCOPE", "SERVER_SCOPE")
 
@@ -66,7 +66,7 @@ class DataRest:
             answer.setdefault(name, []).append({"ts": ts, "value": value if is_strict else json.dumps(value)})
         if not between:
             for name in wanted or ():
-                answer.setdefault(name, [{"ts": clock(), "value": None}])
+                answer.setdefault(name, [{"ts": now_ms(), "value": None}])
         for points in answer.values():
             points.sort(key=lambda point: point["ts"], reverse=not (between and query.get("orderBy") == "ASC"))
         return web.json_response({name: points[:most] for name, points in answer.items()})
@@ -79,7 +79,7 @@ class DataRest:
         """Store telemetry as the device would."""
         device = self._device(request)
         try:
-            records = values.telemetry(await request.read(), clock())
+            records = values.telemetry(await request.read(), now_ms())
         except (values.Malformed, values.BadTimestamp) as e:
             return documents.error(400, str(e), 31)
         for record in records or ():

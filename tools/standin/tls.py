@@ -157,7 +157,7 @@ class Tls(asyncio.Protocol):
             self._fail(_reason(e))
             return False
         try:
-            self.chain = self._presented()
+            self.chain = client_chain(self.engine)
         except ValueError as e:
             self._fail(f"a certificate that can't be read: {e}")
             return False
@@ -177,13 +177,6 @@ class Tls(asyncio.Protocol):
         self.is_up = True
         self._inner.connection_made(Transport(self, self._network))
         return True
-
-    def _presented(self) -> list[x509.Certificate]:
-        leaf = self.engine.get_peer_certificate(as_cryptography=True)
-        if leaf is None:
-            return []
-        others = self.engine.get_peer_cert_chain(as_cryptography=True) or []
-        return [leaf, *(c for c in others if c != leaf)]
 
     def _read(self) -> None:
         while not self._network.is_closing():
@@ -260,6 +253,15 @@ class Transport(asyncio.Transport):
     def close(self) -> None:
         """Close both sides."""
         self._tls.close()
+
+
+def client_chain(engine: SSL.Connection) -> list[x509.Certificate]:
+    """What the client presented, leaf first; ValueError for a certificate that can't be read."""
+    leaf = engine.get_peer_certificate(as_cryptography=True)
+    if leaf is None:
+        return []
+    others = engine.get_peer_cert_chain(as_cryptography=True) or []
+    return [leaf, *(c for c in others if c != leaf)]
 
 
 def _reason(error: SSL.Error) -> str:
