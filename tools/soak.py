@@ -231,9 +231,8 @@ class Soak:
         return 0
 
     def _stored(self, name: str, key: str = "n") -> list[Any]:
-        # All that came: samples of two outages may have the same time, of which the server keeps one.
         less = _FIRST if key == "n" else 0
-        return [value - less for found, _, value in self.standin.received(name) if found == key]
+        return [value - less for found, _, value in self.standin.telemetry(name) if found == key]
 
     def _settle(self) -> None:
         # Peace, until every board has sent what it had, and as many samples again as a heap figure takes.

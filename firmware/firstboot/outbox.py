@@ -59,9 +59,9 @@ class Outbox:
         self.up += time.ticks_diff(ticks, self.ticks)
         self.ticks = ticks
         if self.base is None and time.gmtime()[0] >= _SANE:
-            # Some ports count from 2000.
-            epoch = 946684800 if time.gmtime(0)[0] == 2000 else 0
-            self.base = (int(time.time()) + epoch) * 1000 - self.up
+            # Some ports count from 2000. In whole seconds, two outboxes of a boot might give the same time twice.
+            epoch = 946684800000 if time.gmtime(0)[0] == 2000 else 0
+            self.base = time.time_ns() // 1000000 + epoch - self.up
         return self.up
 
     def add(self, payload, age=0):

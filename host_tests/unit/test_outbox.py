@@ -26,11 +26,14 @@ class Clock:
         self.is_set = True
         real = micro.time.gmtime
         monkeypatch.setattr(micro.time, "ticks_ms", lambda: self.now)
-        monkeypatch.setattr(micro.time, "time", self.time)
+        monkeypatch.setattr(micro.time, "time_ns", self.time_ns)
         monkeypatch.setattr(micro.time, "gmtime", lambda *seconds: real(*(seconds or (self.time(),))))
 
     def time(self):
-        return self.now // 1000 + (EPOCH if self.is_set else 0)
+        return self.time_ns() // 1_000_000_000
+
+    def time_ns(self):
+        return self.now * 1_000_000 + (EPOCH * 1_000_000_000 if self.is_set else 0)
 
 
 @pytest.fixture(autouse=True)
@@ -818,3 +821,17 @@ def test_no_limits_or_nonsense_means_the_defaults(clock, answer):
 
 def test_links_that_can_not_ask_have_the_defaults():
     assert limits.ask(object(), None) == (65536, 65536, 0, 0)
+
+
+def test_two_outages_give_no_two_samples_the_same_time(clock):
+    """The server would keep one of them: a clock in whole seconds would set each outbox's a little elsewhere."""
+    times = []
+    for _ in range(5):
+        box = Outbox(65536, 0)
+        for n in range(3):
+            box.add(b'{"n": %d}' % n)
+            clock.now += 310
+        loop = Loop(box, clock)
+        loop.run()
+        times += [sample["ts"] for payload in loop.payloads for sample in json.loads(payload)]
+    assert len(set(times)) == 15 and times == sorted(times)

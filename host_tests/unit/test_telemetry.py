@@ -30,11 +30,14 @@ class Clock:
         monkeypatch.setattr(micro.time, "ticks_ms", lambda: self.now)
         monkeypatch.setattr(micro.time, "sleep_ms", self._sleep)
         monkeypatch.setattr(os, "urandom", lambda n: b"\xff" * n)  # the longest wait that the back-off may draw
-        monkeypatch.setattr(micro.time, "time", self.time)
+        monkeypatch.setattr(micro.time, "time_ns", self.time_ns)
         monkeypatch.setattr(micro.time, "gmtime", lambda *seconds: real(*(seconds or (self.time(),))))
 
     def time(self):
-        return self.now // 1000 + (EPOCH if self.is_set else 0)
+        return self.time_ns() // 1_000_000_000
+
+    def time_ns(self):
+        return self.now * 1_000_000 + (EPOCH * 1_000_000_000 if self.is_set else 0)
 
     def _sleep(self, ms):
         self.pauses.append(ms)

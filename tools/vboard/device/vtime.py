@@ -18,6 +18,10 @@ def time():
     return int(_time.time()) + _shift - _epoch
 
 
+def time_ns():
+    return _time.time_ns() + (_shift - _epoch) * 1000000000
+
+
 def gmtime(seconds=None):
     return _time.gmtime((time() if seconds is None else seconds) + _epoch)[:8]
 
