@@ -14,8 +14,8 @@ class Telemetry:
     """Send what `app.read()` returns every `period` milliseconds, for ever. loop.py makes one, with its attributes.
 
     `news`: whether there is trouble that the server has not been told of; before the first report a dict, what it is
-    told besides. `trial`: until when (ticks) a crash counts, or 0. `is_heard`: whether the server has acknowledged a
-    sample. A MicroPython object's attributes lie in a table of 17 places, or of 23: one more would take 48 bytes.
+    told besides. `trial`: until when (ticks) a crash counts, or 0. `is_heard`: whether the log has said that the
+    server acknowledges samples. A MicroPython object's attributes lie in a table of 17 places, or of 23: one more would take 48 bytes.
     """
 
     def run(self):
@@ -61,14 +61,13 @@ class Telemetry:
         self.sample = self.read()
         self.taken = time.ticks_ms()
         feed()  # also where there is no sample, and no wait before the next one
-        is_first = False
-        if self.sample is not None:
+        is_sent = self.sample is not None
+        if is_sent:
             self.link.send(self.sample)
             self.sample = None
             self.backoff[0] = self.backoff[1]
-            is_first = not self.is_heard
-            self.is_heard = True
         if self.news or self.inbox and self.inbox.news:
             errand("mend", "report", self)
-        if is_first:
+        if is_sent and not self.is_heard:
+            self.is_heard = True
             log("telemetry: acknowledged; heap in use", gc.mem_alloc(), "bytes")

@@ -185,6 +185,11 @@ def test_acknowledged_is_what_the_server_has_acknowledged(capsys):
     assert said == [False, False, True, False]
 
 
+def test_acknowledged_is_said_where_the_first_report_was_lost(capsys):
+    run(Link(("report", 1, LinkError("closed")), rounds=4))
+    assert capsys.readouterr().out.count("telemetry: acknowledged") == 1
+
+
 def test_the_watchdog_is_fed_where_there_is_no_sample(monkeypatch):
     """Without a pause between them, nothing else would."""
     fed = []
