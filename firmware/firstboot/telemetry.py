@@ -15,7 +15,8 @@ class Telemetry:
 
     `news`: whether there is trouble that the server has not been told of; before the first report a dict, what it is
     told besides. `trial`: until when (ticks) a crash counts, or 0. `is_heard`: whether the log has said that the
-    server acknowledges samples. A MicroPython object's attributes lie in a table of 17 places, or of 23: one more would take 48 bytes.
+    server acknowledges samples. A MicroPython object's attributes lie in a table of 17 places, or of 23: one more would
+    take 48 bytes.
     """
 
     def run(self):

@@ -171,7 +171,7 @@ class Link(Wire):
                 raise OSError("%s; is it right that tls.enabled is false?" % e)
             raise
         if size > self.left:
-            self.take(size + self.most)
+            self.take(size + self.most)  # raises that it is too large
         if is_first and self.buffer[0] == _TLS_ALERT:
             raise LinkError("server.port speaks TLS, and tls.enabled is false")
         self.left -= size

@@ -1,4 +1,5 @@
-# TLS above a TCP stream: the only file that touches `tls`. MIT licence, (c) 2026 the firstboot authors.
+# TLS above a TCP stream, DTLS above datagrams: the only file that touches `tls`. MIT licence, (c) 2026 the firstboot
+# authors.
 #
 # An errand of link/dial.py and of the links: loaded while a connection is made, and only where tls.enabled is true.
 # Verified it is, CA and host name, or there is no connection; MicroPython's own `ssl` and `requests` don't verify.

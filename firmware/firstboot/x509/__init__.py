@@ -2,7 +2,7 @@
 #
 # The doors of this slice: each is an errand that leaves nothing of it in memory. p256.py has the arithmetic, der.py
 # the encoding, cert.py the certificates, reader.py the way back; own.py makes a pair, files.py reads one, renew.py
-# replaces either.
+# replaces either, chip.py asks a secure element to sign.
 
 import os
 import time
