@@ -42,7 +42,7 @@ class Inbox:
             topics.append(_ATTRIBUTES)
         errand("link.mqtt_subscribe", "subscribe", self.link, topics)
         # The server keeps nothing for a board that is away, and tells nothing by itself when it is back (contract
-        # 6). An answer that is too large for server.frame ends the connection: not for ever.
+        # 6). An answer for which the heap has no room ends the connection: not for ever.
         if self.on_attributes and self.asked < _ASKS:
             self.asked += 1
             self.link.publish(_ASK, b"{}")

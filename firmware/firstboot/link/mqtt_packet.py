@@ -34,6 +34,7 @@ def _body(link, size):
         # Not the end of the connection: what the server keeps, an RPC for one, would come again with the next one.
         log("server: a packet of %d bytes, more than server.frame allows, ignored" % size)
         while size:
+            feed()
             link.fill(bytearray(min(size, 64)))
             size -= min(size, 64)
     body = bytearray(size)
