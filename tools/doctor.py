@@ -135,8 +135,8 @@ def _examine(port: Port, leave: bool, patience: float) -> Patient:
                 return patient
             talk.interrupt()
             facts = talk.facts()
-            patient.machine, patient.micropython = facts.machine, ".".join(map(str, facts.micropython))
-            if facts.micropython < (1, 23, 0):
+            patient.machine, patient.micropython = facts.machine, facts.release
+            if facts.is_too_old:
                 patient.findings.append(
                     Finding("problem", f"MicroPython {patient.micropython} is too old", "firstboot flash --micropython")
                 )

@@ -1,4 +1,4 @@
-"""Where things are in the tree, and its version. Nothing here needs a library."""
+"""Where things are in the tree, its version, and the oldest MicroPython for it. Nothing here needs a library."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ FIRMWARE = ROOT / "firmware"
 BOARDS = ROOT / "boards"
 # A stand-in with microCoAPy's face: real boards get their own by mip.
 MICROCOAPY = ROOT / "tools/vboard/lib/microcoapy"
+OLDEST_MICROPYTHON = (1, 23, 0)
 
 
 def version() -> str:

@@ -65,7 +65,7 @@ class Outcome:
             "name": self.work.name,
             "machine": facts.machine if facts else "",
             "uid": facts.uid if facts else "",
-            "micropython": ".".join(map(str, facts.micropython)) if facts else "",
+            "micropython": facts.release if facts else "",
             "files_copied": self.work.copied,
         }
 
@@ -140,7 +140,7 @@ def _one(
     facts = work.result.facts
     if facts:
         entry.uid, entry.machine = facts.uid, facts.machine
-        entry.micropython = ".".join(map(str, facts.micropython))
+        entry.micropython = facts.release
     entry.board, entry.port = work.port.name, work.port.device
     entry.name, entry.result, entry.detail = work.result.name, result, detail
     entry.seconds = round(time.monotonic() - began, 2)

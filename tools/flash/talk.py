@@ -18,6 +18,8 @@ import serial
 from mpremote import transport_serial
 from mpremote.transport import TransportError, TransportExecError
 
+from ..places import OLDEST_MICROPYTHON
+
 # mpremote prints what it read from a board that it does not understand. The terminal is no place for that.
 transport_serial.print = lambda *_: None  # type: ignore[attr-defined]
 
@@ -109,6 +111,16 @@ class Facts:
     block: int
     free: int
     watched: bool
+
+    @property
+    def release(self) -> str:
+        """MicroPython's, such as "1.26.1"."""
+        return ".".join(map(str, self.micropython))
+
+    @property
+    def is_too_old(self) -> bool:
+        """Whether firstboot does not run on this MicroPython."""
+        return self.micropython < OLDEST_MICROPYTHON
 
 
 class Talk:

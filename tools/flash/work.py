@@ -17,7 +17,6 @@ from .mask import Mask
 from .ports import Port, attached
 from .talk import BoardFailed, Facts, Gone, Stopped, Talk
 
-_OLDEST = (1, 23, 0)
 _MPY = 6  # version of the .mpy format; what firstboot ships is 6.3 or older, without native code
 _OURS = ("/lib/firstboot", "/lib/umqtt")  # files of an older firstboot are removed here, and nowhere else
 _UPDATES = ("/update.json", "/update.part", "/update.0", "/update.1")  # an app from there would win over a flashed one
@@ -184,12 +183,13 @@ class Work:
     def _connect(self, talk: Talk) -> Facts:
         talk.interrupt()
         facts = self.result.facts = talk.facts()
-        version = ".".join(map(str, facts.micropython))
         hint = "flash a newer one with --micropython FILE"
-        if facts.micropython < _OLDEST:
-            raise BoardFailed(f"MicroPython {version} is too old, firstboot needs 1.23", hint)
+        if facts.is_too_old:
+            raise BoardFailed(f"MicroPython {facts.release} is too old, firstboot needs 1.23", hint)
         if facts.mpy and facts.mpy & 0xFF != _MPY and any(path.endswith(".mpy") for path in self.plan.files):
-            raise BoardFailed(f"MicroPython {version} takes .mpy files of another format", "copy sources with --source")
+            raise BoardFailed(
+                f"MicroPython {facts.release} takes .mpy files of another format", "copy sources with --source"
+            )
         if self.plan.micropython:
             self.plan.micropython.check(facts.machine)
         return facts

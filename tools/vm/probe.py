@@ -5,11 +5,11 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..places import OLDEST_MICROPYTHON
 from .errors import VmError
 
 # ffi is how the virtual board gets a watchdog and an abrupt end; the rest is what firmware uses.
 _NEEDED = ("vfs.VfsLfs2", "socket", "select", "tls", "ffi", "json", "asyncio")
-_OLDEST = (1, 23)
 
 _SCRIPT = """
 import json, sys
@@ -62,7 +62,7 @@ def probe(command: tuple[str, ...], source: str) -> Vm:
         said = (done.stderr or done.stdout).strip()
         raise VmError(f"{source}: {command[-1]} is no MicroPython VM: {said[:300]}") from None
     release = ".".join(map(str, facts["version"]))
-    if facts["name"] != "micropython" or tuple(facts["version"][:2]) < _OLDEST:
+    if facts["name"] != "micropython" or tuple(facts["version"]) < OLDEST_MICROPYTHON:
         raise VmError(f"{source}: {command[-1]} is {facts['name']} {release}; it takes MicroPython 1.23 or newer")
     if facts["missing"]:
         raise VmError(f"{source}: {command[-1]} (MicroPython {release}) lacks {', '.join(facts['missing'])}")
