@@ -91,7 +91,8 @@ def test_naive_readers_are_caught(weakness, name, record_property):
         tries, found = worker.submit(cpython.explore, name, 500, SHAPED_SEED, weakness).result()
     record_property(
         "figures",
-        f"naive reader, {weakness} ({name}): {finds} of {MUTATED:,} mutated inputs catch it, number {tries} of hypothesis",
+        f"naive reader, {weakness} ({name}): {finds} of {MUTATED:,} mutated inputs catch it, "
+        f"number {tries} of hypothesis",
     )
     assert finds and found
 
