@@ -28,7 +28,7 @@ def telemetry(link, credentials, wifi, backoff, app, transport, period, outbox, 
     loop.backoff = backoff
     loop.period = int(period * 1000)
     loop.outbox = outbox
-    loop.rare = rare + (wifi,)
+    loop.rare = rare + (wifi,)  # connect.py's: an attribute of its own would be one too many, see Telemetry
     loop.news = notes
     loop.sample = None
     loop.is_heard = False

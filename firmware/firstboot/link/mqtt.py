@@ -2,8 +2,8 @@
 #
 # umqtt.simple words the CONNECT packet (mqtt_hello.py). What it leaves open is done here: deadlines (its wait_msg()
 # blocks for ever in the middle of a packet), a QoS 1 publish in one write (in three, Nagle's algorithm and the
-# server's delayed ACK make 22 a second), and a connection that is kept alive. What happens now and
-# then (mqtt_connect.py, mqtt_packet.py) is in memory while it happens.
+# server's delayed ACK make 22 a second), and a connection that is kept alive. What happens now and then
+# (mqtt_connect.py, mqtt_lay.py, mqtt_packet.py) is in memory while it happens.
 
 import time
 from micropython import const
@@ -31,7 +31,10 @@ class Link(Wire):
         return errand("link.mqtt_ask", "ask", self, request, errand("link.mqtt_connect", "connect", self, hello))
 
     def open(self, credentials):
-        """Connect as the device of `credentials`. Denied: the server answered with a refusing CONNACK."""
+        """Connect as the device of `credentials`, or of those that mqtt_hello.py has worded already.
+
+        Denied: the server answered with a refusing CONNACK.
+        """
         errand("link.mqtt_connect", "login", self, errand("link.mqtt_hello", "hello", self.keepalive, credentials))
 
     def send(self, payload):

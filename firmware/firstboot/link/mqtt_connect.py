@@ -1,7 +1,6 @@
 # Opening an MQTT session. MIT licence, (c) 2026 the firstboot authors.
 #
-# An errand of link/mqtt.py; what is sent comes from mqtt_hello.py, and
-# mqtt_connack.py hears the answer.
+# An errand of link/mqtt.py; mqtt_hello.py words what is sent, and mqtt_connack.py reads the answer.
 
 from .. import errand
 from . import Denied, LinkError

@@ -1,7 +1,8 @@
 # MQTT's CONNECT packet, in the words of umqtt.simple's client. MIT licence, (c) 2026 the firstboot authors.
 #
-# An errand of link/mqtt.py: umqtt.simple is in memory while it words the packet, and gone before the connection and
-# its TLS handshake need the heap. Both releases of it, the one on PyPI and the one of micropython-lib, do.
+# An errand of server_link.py and link/mqtt.py: umqtt.simple is in memory while it words the packet, and gone before the
+# connection and its TLS handshake need the heap. Both releases of it, the one on PyPI and the one of micropython-lib,
+# do.
 
 from .. import forget
 
